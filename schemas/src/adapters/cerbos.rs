@@ -1,0 +1,327 @@
+//! Cerbos access and decision records, JSON (protojson) and protobuf (seen: 0.51.0, 0.55.0).
+//!
+//! A decision record holds N inputs of M actions: each pair is one event. Outputs name only the resource
+//! id, so they are joined to inputs by index. The request's time is the one in the call id (a ULID); a
+//! decision's `timestamp` is when its record was built, once seen 125 s later. `EFFECT_ALLOW` beside an
+//! evaluation error is kept as allow with the error in `pdp_errors`.
+
+use crate::adapters::{Draft, Input, set_address, set_params, set_time, set_trace, unknown_shape};
+use crate::columns::Row;
+use crate::json::Json;
+use crate::protobuf::{self, Field, Wire};
+use crate::reader::{Reader, TimeField};
+use crate::reject::{Code, Reject};
+use crate::time::TimeFormat;
+
+const ENCODING_HEADER: &str = "cerbos.audit.encoding";
+const KIND_HEADER: &str = "cerbos.audit.kind";
+
+pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
+    let r = input.reader;
+    let Some(call_id) = r.text("callId") else {
+        return Err(unknown_shape("cerbos", "`callId`"));
+    };
+    let base = common(r, &call_id);
+    let is_access = header(input.headers, KIND_HEADER).map_or(r.peek("method").is_some(), |kind| kind == "access");
+    let mut drafts = if is_access {
+        vec![access(base, r)]
+    } else if r.peek("checkResources").is_some() {
+        check(&base, r, input)
+    } else if r.peek("planResources").is_some() {
+        vec![plan(base, r)]
+    } else {
+        vec![Draft { row: undecided(base, r), kind: "decision", native_id: None, path: None }]
+    };
+    drafts.iter_mut().for_each(|draft| draft.native_id = Some(call_id.clone()));
+    Ok(drafts)
+}
+
+fn common(r: &Reader<'_>, call_id: &str) -> Row {
+    let mut row = Row {
+        source_kind: Some("pdp".into()),
+        source_vendor: Some("cerbos".into()),
+        pdp_vendor: Some("cerbos".into()),
+        vantage: Some("pdp_decided".into()),
+        decision_source: Some("pdp".into()),
+        correlation_id: Some(call_id.into()),
+        ..Row::default()
+    };
+    let logged = r.time("timestamp", TimeFormat::Rfc3339);
+    row.source_logged_time = logged.as_ref().map(|t| t.micros);
+    set_time(&mut row, ulid_time(call_id).or(logged));
+    let metadata = |key: &str| r.at(&format!("metadata.{key}.values.0")).and_then(Json::text).map(str::to_owned);
+    set_trace(&mut row, metadata("traceparent").as_deref());
+    row.request_id = metadata("x-request-id");
+    row.mcp_session_id = metadata("mcp-session-id");
+    set_address(&mut row, r.text("peer.address"), true);
+    row.user_agent = r.text("peer.userAgent");
+    row.forwarded_for = r.texts("peer.forwardedFor");
+    row.policy_version = r.text("policySource.git.hash").or_else(|| r.text("policySource.hub.remoteBundle.bundleId"));
+    row
+}
+
+fn access(mut row: Row, r: &Reader<'_>) -> Draft {
+    row.category = Some("session".into());
+    row.activity = Some("access".into());
+    row.protocol = Some("grpc".into());
+    row.method = r.text("method");
+    // protojson leaves 0 out: no status is success.
+    let status = r.integer("statusCode").unwrap_or(0);
+    row.outcome = Some(if status == 0 { "success" } else { "error" }.into());
+    row.outcome_ground = Some("source_field".into());
+    row.outcome_code = Some(status.to_string());
+    row.source_event_type = Some("access".into());
+    Draft { row, kind: "access", native_id: None, path: None }
+}
+
+fn check(base: &Row, r: &Reader<'_>, input: &Input<'_>) -> Vec<Draft> {
+    let inputs = r.at("checkResources.inputs").map(Json::items).unwrap_or_default();
+    let outputs = r.at("checkResources.outputs").map(Json::items).unwrap_or_default();
+    let mut drafts = Vec::new();
+    for (i, request) in inputs.iter().enumerate() {
+        let output = outputs.get(i);
+        let actions = request.get("actions").map(Json::items).unwrap_or_default();
+        for action in actions.iter().filter_map(Json::scalar) {
+            let mut row = base.clone();
+            asked(&mut row, request, input);
+            row.actions_requested = request.get("actions").and_then(Json::texts);
+            decided(&mut row, output, &action);
+            row.source_event_type = Some("decision".into());
+            drafts.push(Draft { row, kind: "decision", native_id: None, path: Some(format!("input/{i}/{action}")) });
+        }
+    }
+    if drafts.is_empty() {
+        drafts.push(Draft { row: undecided(base.clone(), r), kind: "decision", native_id: None, path: None });
+    }
+    drafts
+}
+
+/// Who asked for what, from a check or plan input.
+fn asked(row: &mut Row, request: &Json<'_>, input: &Input<'_>) {
+    let text = |path: &str| request.at(path).and_then(Json::scalar);
+    row.category = Some("authz_decision".into());
+    row.activity = Some("check".into());
+    row.protocol = Some("grpc".into());
+    row.decision_id = text("requestId");
+    row.resource_type = text("resource.kind");
+    row.resource_id = text("resource.id");
+    row.resource_owner = text("resource.attr.owner");
+    row.region = text("resource.attr.region");
+    row.mcp_server_name = text("resource.attr.server");
+    row.policy_scope = text("resource.scope");
+    if row.resource_type.as_deref().is_some_and(|kind| kind.contains("tool")) {
+        row.tool_name_raw.clone_from(&row.resource_id);
+        row.tool_name = row.resource_id.as_deref().map(|id| id.rsplit('/').next().unwrap_or(id).to_owned());
+    }
+    let principal = text("principal.id");
+    let agent = text("principal.attr.agent_id");
+    let delegator = text("principal.attr.delegating_user").or_else(|| text("principal.attr.on_behalf_of"));
+    row.delegator_roles = request.at("principal.roles").and_then(Json::texts);
+    // The principal is the agent when the application says so; else it is the person.
+    match (agent, delegator) {
+        (Some(agent), delegator) => {
+            row.agent_id = Some(agent);
+            row.agent_type = Some("ai_agent".into());
+            row.delegator_id = delegator.or(principal.filter(|p| Some(p) != row.agent_id.as_ref()));
+        }
+        (None, Some(delegator)) => {
+            row.agent_id = principal;
+            row.agent_type = Some("workload".into());
+            row.delegator_id = Some(delegator);
+        }
+        (None, None) => row.delegator_id = principal,
+    }
+    row.delegator_type = row.delegator_id.as_ref().map(|_| "user".into());
+    row.delegator_email = row.delegator_id.clone().filter(|d| d.contains('@'));
+    row.agent_verified = row.agent_id.as_ref().map(|_| false);
+    row.job_id = text("principal.attr.job_id");
+    token(row, request);
+    if let Some(arguments) = request.at("resource.attr.arguments") {
+        set_params(row, arguments, None, input.keys);
+    }
+}
+
+fn token(row: &mut Row, request: &Json<'_>) {
+    let Some(claims) = request.at("auxData.jwt") else { return };
+    let text = |key: &str| claims.get(key).and_then(Json::scalar);
+    row.token_jti = text("jti");
+    row.token_id_kind = row.token_jti.as_ref().map(|_| "jti".into());
+    row.token_issuer = text("iss");
+    row.token_subject = text("sub");
+    row.token_audience = claims.get("aud").and_then(Json::texts);
+    row.scopes_granted = claims.get("scope").and_then(Json::texts);
+    row.client_id = text("azp").or_else(|| text("client_id"));
+    let time = |key: &str| claims.get(key).and_then(|v| crate::time::read(v, TimeFormat::Rfc3339).ok()).map(|t| t.micros);
+    row.token_expires_at = time("exp");
+    row.token_issued_at = time("iat");
+}
+
+fn decided(row: &mut Row, output: Option<&Json<'_>>, action: &str) {
+    let effect_of = |o: &Json<'_>, a: &str| o.get("actions").and_then(|m| m.get(a)).and_then(|e| e.get("effect")).and_then(Json::scalar);
+    row.action_requested = Some(action.into());
+    let entry = output.and_then(|o| o.get("actions")).and_then(|m| m.get(action));
+    let text = |key: &str| entry.and_then(|e| e.get(key)).and_then(Json::scalar);
+    let effect = output.and_then(|o| effect_of(o, action));
+    let (decision, outcome) = match effect.as_deref() {
+        Some("EFFECT_ALLOW") => ("allow", "success"),
+        Some("EFFECT_DENY" | "EFFECT_NO_MATCH") => ("deny", "denied"),
+        _ => ("indeterminate", "unknown"),
+    };
+    row.decision = Some(decision.into());
+    row.outcome = Some(outcome.into());
+    row.outcome_ground = Some("policy_effect".into());
+    row.outcome_code = effect;
+    row.policy_id = text("policy");
+    row.policy_scope = text("scope").or_else(|| row.policy_scope.take());
+    row.action_approved = (decision == "allow").then(|| action.to_owned());
+    let Some(output) = output else { return };
+    let allowed = output.get("actions").map(Json::members).unwrap_or_default().iter();
+    let allowed: Vec<String> = allowed.map(|(k, _)| k.to_string()).filter(|a| effect_of(output, a).as_deref() == Some("EFFECT_ALLOW")).collect();
+    row.actions_approved = Some(allowed);
+    let said = output.get("outputs").map(Json::items).unwrap_or_default();
+    let of_action = |o: &&Json<'_>| o.get("action").and_then(Json::text).is_none_or(|a| a == action);
+    let reasons: Vec<String> = said.iter().filter(of_action).filter_map(|o| o.get("val")).map(reason_of).collect();
+    row.decision_reason = if reasons.is_empty() { row.policy_id.clone() } else { Some(reasons.join("; ")) };
+    let errors = output.get("evaluationErrors").map(Json::items).unwrap_or_default().iter();
+    let errors = errors.chain(said.iter().filter(|o| o.get("error").is_some()));
+    let errors: Vec<String> = errors.take(16).map(Json::compact).collect();
+    row.pdp_errors = (!errors.is_empty()).then_some(errors);
+}
+
+fn reason_of(value: &Json<'_>) -> String {
+    value.get("reason").and_then(Json::scalar).or_else(|| value.scalar()).unwrap_or_else(|| value.compact())
+}
+
+fn plan(mut row: Row, r: &Reader<'_>) -> Draft {
+    let at = |path: &str| r.at(&format!("planResources.{path}"));
+    row.category = Some("authz_decision".into());
+    row.activity = Some("plan".into());
+    row.delegator_id = at("input.principal.id").and_then(Json::scalar);
+    row.delegator_type = row.delegator_id.as_ref().map(|_| "user".into());
+    row.delegator_roles = at("input.principal.roles").and_then(Json::texts);
+    row.resource_type = at("input.resource.kind").and_then(Json::scalar);
+    row.actions_requested = at("input.actions").and_then(Json::texts);
+    row.action_requested = at("input.action").and_then(Json::scalar).or_else(|| row.actions_requested.as_ref()?.first().cloned());
+    let kind = at("output.filter.kind").and_then(Json::scalar);
+    let (decision, outcome) = match kind.as_deref() {
+        Some("KIND_ALWAYS_ALLOWED") => ("allow", "success"),
+        Some("KIND_ALWAYS_DENIED") => ("deny", "denied"),
+        Some("KIND_CONDITIONAL") => ("conditional", "success"),
+        _ => ("indeterminate", "unknown"),
+    };
+    row.decision = Some(decision.into());
+    row.outcome = Some(outcome.into());
+    row.outcome_ground = Some("policy_effect".into());
+    row.outcome_code = kind;
+    row.decision_reason = at("output.filterDebug").and_then(Json::scalar);
+    row.source_event_type = Some("plan".into());
+    Draft { row, kind: "decision", native_id: None, path: None }
+}
+
+/// A decision record without inputs: refused before anything was decided, or an older form.
+fn undecided(mut row: Row, r: &Reader<'_>) -> Row {
+    row.category = Some("authz_decision".into());
+    row.activity = Some("check".into());
+    row.decision = Some("indeterminate".into());
+    row.outcome = Some("unknown".into());
+    row.outcome_ground = Some("policy_effect".into());
+    row.outcome_reason = r.text("checkResources.error").or_else(|| r.text("error"));
+    row.source_event_type = Some("decision".into());
+    row
+}
+
+/// The time in the first 48 bits of a ULID (Crockford base 32), in milliseconds.
+fn ulid_time(ulid: &str) -> Option<TimeField> {
+    const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
+    if ulid.len() != 26 {
+        return None;
+    }
+    let digit = |b: u8| ALPHABET.iter().position(|a| *a == b.to_ascii_uppercase());
+    let millis = ulid.bytes().take(10).try_fold(0_i64, |n, b| Some(n * 32 + i64::try_from(digit(b)?).ok()?))?;
+    // Ten digits hold 50 bits; a ULID's first digit is at most 7.
+    (millis < 253_402_300_800_000).then(|| TimeField { micros: millis * 1000, raw: ulid.into(), zone_assumed: false })
+}
+
+fn header(headers: &[(String, Vec<u8>)], name: &str) -> Option<String> {
+    let (_, value) = headers.iter().find(|(key, _)| key == name)?;
+    String::from_utf8(value.clone()).ok()
+}
+
+/// JSON of a protobuf record, told by its header, or by a first byte that no JSON has.
+pub(super) fn from_protobuf(bytes: &[u8], headers: &[(String, Vec<u8>)]) -> Option<Result<Json<'static>, Reject>> {
+    let said = header(headers, ENCODING_HEADER);
+    // 0x0a is field 1, length-delimited: `call_id`. As JSON it would be a line feed.
+    let looks = said.is_none() && bytes.first() == Some(&0x0a) && bytes.get(1) == Some(&26);
+    if said.as_deref() != Some("protobuf") && !looks {
+        return None;
+    }
+    let access = header(headers, KIND_HEADER).as_deref() == Some("access");
+    let fields = if access { ACCESS } else { DECISION };
+    Some(protobuf::read(bytes, fields).ok_or_else(|| Reject::new(Code::NotProtobuf, "the record is marked protobuf and cannot be read as such")))
+}
+
+// Field numbers of cerbos.audit.v1 and cerbos.engine.v1 (Cerbos v0.55.0, Apache-2.0).
+const META_VALUES: &[Field] = &[Field::many(1, "values", Wire::Text)];
+const PEER: &[Field] = &[
+    Field::one(1, "address", Wire::Text), Field::one(2, "authInfo", Wire::Text),
+    Field::one(3, "userAgent", Wire::Text), Field::one(4, "forwardedFor", Wire::Text),
+];
+const ANNOTATIONS: &[Field] = &[Field::one(1, "annotations", Wire::Map(&Wire::Value))];
+const DISK: &[Field] = &[Field::one(1, "directory", Wire::Text)];
+const GIT: &[Field] = &[Field::one(1, "repositoryUrl", Wire::Text), Field::one(2, "branch", Wire::Text), Field::one(4, "hash", Wire::Text)];
+const POLICY_SOURCE: &[Field] = &[Field::one(3, "disk", Wire::Message(DISK)), Field::one(4, "git", Wire::Message(GIT))];
+const ACCESS: &[Field] = &[
+    Field::one(1, "callId", Wire::Text), Field::one(2, "timestamp", Wire::Timestamp), Field::one(3, "peer", Wire::Message(PEER)),
+    Field::one(4, "metadata", Wire::Map(&Wire::Message(META_VALUES))), Field::one(5, "method", Wire::Text),
+    Field::one(6, "statusCode", Wire::Number), Field::one(7, "oversized", Wire::Flag),
+    Field::one(8, "policySource", Wire::Message(POLICY_SOURCE)), Field::one(9, "requestContext", Wire::Message(ANNOTATIONS)),
+];
+const RESOURCE: &[Field] = &[
+    Field::one(1, "kind", Wire::Text), Field::one(2, "policyVersion", Wire::Text), Field::one(3, "id", Wire::Text),
+    Field::one(4, "attr", Wire::Map(&Wire::Value)), Field::one(5, "scope", Wire::Text),
+];
+const PRINCIPAL: &[Field] = &[
+    Field::one(1, "id", Wire::Text), Field::one(2, "policyVersion", Wire::Text), Field::many(3, "roles", Wire::Text),
+    Field::one(4, "attr", Wire::Map(&Wire::Value)), Field::one(5, "scope", Wire::Text),
+];
+const JWT: &[Field] = &[Field::one(1, "claims", Wire::Map(&Wire::Value))];
+const AUX_DATA: &[Field] = &[Field::one(1, "jwt", Wire::Map(&Wire::Value)), Field::one(2, "jwts", Wire::Map(&Wire::Message(JWT)))];
+const CHECK_INPUT: &[Field] = &[
+    Field::one(1, "requestId", Wire::Text), Field::one(2, "resource", Wire::Message(RESOURCE)),
+    Field::one(3, "principal", Wire::Message(PRINCIPAL)), Field::many(4, "actions", Wire::Text), Field::one(5, "auxData", Wire::Message(AUX_DATA)),
+];
+const EFFECTS: &[&str] = &["EFFECT_UNSPECIFIED", "EFFECT_ALLOW", "EFFECT_DENY", "EFFECT_NO_MATCH"];
+const ACTION_EFFECT: &[Field] =
+    &[Field::one(1, "effect", Wire::Enum(EFFECTS)), Field::one(2, "policy", Wire::Text), Field::one(3, "scope", Wire::Text)];
+const CEL_ERROR: &[Field] = &[Field::one(1, "expression", Wire::Text), Field::one(2, "message", Wire::Text)];
+const EVALUATION_ERROR: &[Field] = &[Field::one(1, "celError", Wire::Message(CEL_ERROR))];
+const OUTPUT_ENTRY: &[Field] = &[
+    Field::one(1, "src", Wire::Text), Field::one(2, "val", Wire::Value), Field::one(3, "action", Wire::Text), Field::one(4, "error", Wire::Text),
+];
+const CHECK_OUTPUT: &[Field] = &[
+    Field::one(1, "requestId", Wire::Text), Field::one(2, "resourceId", Wire::Text),
+    Field::one(3, "actions", Wire::Map(&Wire::Message(ACTION_EFFECT))), Field::many(4, "effectiveDerivedRoles", Wire::Text),
+    Field::many(6, "outputs", Wire::Message(OUTPUT_ENTRY)), Field::many(7, "evaluationErrors", Wire::Message(EVALUATION_ERROR)),
+];
+const CHECK_RESOURCES: &[Field] = &[
+    Field::many(1, "inputs", Wire::Message(CHECK_INPUT)), Field::many(2, "outputs", Wire::Message(CHECK_OUTPUT)), Field::one(3, "error", Wire::Text),
+];
+const PLAN_RESOURCE: &[Field] = &[Field::one(1, "kind", Wire::Text), Field::one(2, "attr", Wire::Map(&Wire::Value)), Field::one(4, "scope", Wire::Text)];
+const PLAN_INPUT: &[Field] = &[
+    Field::one(1, "requestId", Wire::Text), Field::one(2, "action", Wire::Text), Field::one(3, "principal", Wire::Message(PRINCIPAL)),
+    Field::one(4, "resource", Wire::Message(PLAN_RESOURCE)), Field::one(5, "auxData", Wire::Message(AUX_DATA)), Field::many(7, "actions", Wire::Text),
+];
+const PLAN_KINDS: &[&str] = &["KIND_UNSPECIFIED", "KIND_ALWAYS_ALLOWED", "KIND_ALWAYS_DENIED", "KIND_CONDITIONAL"];
+const PLAN_FILTER: &[Field] = &[Field::one(1, "kind", Wire::Enum(PLAN_KINDS))];
+const PLAN_OUTPUT: &[Field] = &[
+    Field::one(1, "requestId", Wire::Text), Field::one(6, "filter", Wire::Message(PLAN_FILTER)), Field::one(7, "filterDebug", Wire::Text),
+];
+const PLAN_RESOURCES: &[Field] =
+    &[Field::one(1, "input", Wire::Message(PLAN_INPUT)), Field::one(2, "output", Wire::Message(PLAN_OUTPUT)), Field::one(3, "error", Wire::Text)];
+const DECISION: &[Field] = &[
+    Field::one(1, "callId", Wire::Text), Field::one(2, "timestamp", Wire::Timestamp), Field::one(3, "peer", Wire::Message(PEER)),
+    Field::one(6, "error", Wire::Text), Field::one(7, "checkResources", Wire::Message(CHECK_RESOURCES)),
+    Field::one(8, "planResources", Wire::Message(PLAN_RESOURCES)), Field::one(15, "metadata", Wire::Map(&Wire::Message(META_VALUES))),
+    Field::one(17, "oversized", Wire::Flag), Field::one(18, "policySource", Wire::Message(POLICY_SOURCE)),
+    Field::one(19, "requestContext", Wire::Message(ANNOTATIONS)),
+];

@@ -1,0 +1,223 @@
+//! Rows to Arrow: the schema of `events` and the builder that turns rows into one record batch.
+//!
+//! The only code that knows how a [`Row`] becomes Arrow. Plain `Utf8` and `Binary` are used because
+//! Delta's schema has no views or dictionaries; Parquet's own dictionaries do the compression.
+
+use std::sync::Arc;
+
+use arrow::array::{
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder,
+    MapBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder, make_builder,
+};
+use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, SchemaRef, TimeUnit};
+use arrow::error::ArrowError;
+use arrow::record_batch::RecordBatch;
+
+use crate::cell::{Cell, Field, Kind, Member, Struct};
+use crate::columns::{COLUMNS, Column, Row};
+
+/// Arrow schema of `events`, partition columns included, every column nullable.
+pub fn events_schema() -> SchemaRef {
+    Arc::new(Schema::new(COLUMNS.iter().map(arrow_field).collect::<Vec<_>>()))
+}
+
+/// Collects rows and builds record batches of [`events_schema`].
+#[derive(Debug)]
+pub struct RowsBuilder {
+    builders: Vec<ColumnBuilder>,
+    rows: usize,
+}
+
+impl Default for RowsBuilder {
+    fn default() -> Self {
+        Self { builders: COLUMNS.iter().map(|c| ColumnBuilder::new(c.kind)).collect(), rows: 0 }
+    }
+}
+
+impl RowsBuilder {
+    /// Appends one row.
+    pub fn push(&mut self, row: &Row) {
+        let builders = &mut self.builders;
+        row.for_each_cell(|index, cell| builders[index].append(cell));
+        self.rows += 1;
+    }
+
+    /// Number of rows so far.
+    pub fn len(&self) -> usize {
+        self.rows
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.rows == 0
+    }
+
+    /// Builds the batch.
+    ///
+    /// # Errors
+    /// Only if the builders disagree about the number of rows, which would be a bug here.
+    pub fn finish(mut self) -> Result<RecordBatch, ArrowError> {
+        let arrays = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
+        RecordBatch::try_new(events_schema(), arrays)
+    }
+}
+
+fn arrow_field(column: &Column) -> ArrowField {
+    ArrowField::new(column.name, arrow_type(column.kind), true)
+}
+
+/// Arrow type of a kind.
+pub fn arrow_type(kind: Kind) -> DataType {
+    match kind {
+        Kind::Text => DataType::Utf8,
+        Kind::Long => DataType::Int64,
+        Kind::Int => DataType::Int32,
+        Kind::Double => DataType::Float64,
+        Kind::Flag => DataType::Boolean,
+        Kind::Time => DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())),
+        Kind::Date => DataType::Date32,
+        Kind::Bytes => DataType::Binary,
+        Kind::Texts => DataType::List(Arc::new(ArrowField::new("element", DataType::Utf8, true))),
+        Kind::Structs(fields) => {
+            DataType::List(Arc::new(ArrowField::new("element", DataType::Struct(struct_fields(fields)), true)))
+        }
+        Kind::Map => map_type(),
+    }
+}
+
+fn struct_fields(fields: &[Field]) -> Fields {
+    fields
+        .iter()
+        .map(|f| ArrowField::new(f.name, if f.is_int { DataType::Int32 } else { DataType::Utf8 }, true))
+        .collect()
+}
+
+fn map_type() -> DataType {
+    let entry = DataType::Struct(Fields::from(vec![
+        ArrowField::new("key", DataType::Utf8, false),
+        ArrowField::new("value", DataType::Utf8, true),
+    ]));
+    DataType::Map(Arc::new(ArrowField::new("key_value", entry, false)), false)
+}
+
+#[derive(Debug)]
+enum ColumnBuilder {
+    Text(StringBuilder),
+    Long(Int64Builder),
+    Int(Int32Builder),
+    Double(Float64Builder),
+    Flag(BooleanBuilder),
+    Time(TimestampMicrosecondBuilder),
+    Date(Date32Builder),
+    Bytes(BinaryBuilder),
+    Texts(ListBuilder<StringBuilder>),
+    Structs(&'static [Field], ListBuilder<StructBuilder>),
+    Map(MapBuilder<StringBuilder, StringBuilder>),
+}
+
+impl ColumnBuilder {
+    fn new(kind: Kind) -> Self {
+        match kind {
+            Kind::Text => Self::Text(StringBuilder::new()),
+            Kind::Long => Self::Long(Int64Builder::new()),
+            Kind::Int => Self::Int(Int32Builder::new()),
+            Kind::Double => Self::Double(Float64Builder::new()),
+            Kind::Flag => Self::Flag(BooleanBuilder::new()),
+            Kind::Time => Self::Time(TimestampMicrosecondBuilder::new().with_timezone("UTC")),
+            Kind::Date => Self::Date(Date32Builder::new()),
+            Kind::Bytes => Self::Bytes(BinaryBuilder::new()),
+            Kind::Texts => {
+                let element = ArrowField::new("element", DataType::Utf8, true);
+                Self::Texts(ListBuilder::new(StringBuilder::new()).with_field(element))
+            }
+            Kind::Structs(fields) => Self::Structs(fields, struct_list_builder(fields)),
+            Kind::Map => {
+                let names = arrow::array::builder::MapFieldNames {
+                    entry: "key_value".into(),
+                    key: "key".into(),
+                    value: "value".into(),
+                };
+                Self::Map(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()))
+            }
+        }
+    }
+
+    fn append(&mut self, cell: Cell<'_>) {
+        match (self, cell) {
+            (Self::Text(b), Cell::Text(v)) => b.append_value(v),
+            (Self::Text(b), _) => b.append_null(),
+            (Self::Long(b), Cell::Long(v)) => b.append_value(v),
+            (Self::Long(b), _) => b.append_null(),
+            (Self::Int(b), Cell::Int(v)) => b.append_value(v),
+            (Self::Int(b), _) => b.append_null(),
+            (Self::Double(b), Cell::Double(v)) => b.append_value(v),
+            (Self::Double(b), _) => b.append_null(),
+            (Self::Flag(b), Cell::Flag(v)) => b.append_value(v),
+            (Self::Flag(b), _) => b.append_null(),
+            (Self::Time(b), Cell::Long(v)) => b.append_value(v),
+            (Self::Time(b), _) => b.append_null(),
+            (Self::Date(b), Cell::Int(v)) => b.append_value(v),
+            (Self::Date(b), _) => b.append_null(),
+            (Self::Bytes(b), Cell::Bytes(v)) => b.append_value(v),
+            (Self::Bytes(b), _) => b.append_null(),
+            (Self::Texts(b), Cell::Texts(v)) => {
+                v.iter().for_each(|text| b.values().append_value(text));
+                b.append(true);
+            }
+            (Self::Texts(b), _) => b.append(false),
+            (Self::Structs(fields, b), Cell::Structs(v)) => append_structs(fields, b, v),
+            (Self::Structs(_, b), _) => b.append(false),
+            (Self::Map(b), cell) => append_map(b, cell),
+        }
+    }
+
+    fn finish(&mut self) -> ArrayRef {
+        match self {
+            Self::Text(b) => Arc::new(b.finish()),
+            Self::Long(b) => Arc::new(b.finish()),
+            Self::Int(b) => Arc::new(b.finish()),
+            Self::Double(b) => Arc::new(b.finish()),
+            Self::Flag(b) => Arc::new(b.finish()),
+            Self::Time(b) => Arc::new(b.finish()),
+            Self::Date(b) => Arc::new(b.finish()),
+            Self::Bytes(b) => Arc::new(b.finish()),
+            Self::Texts(b) => Arc::new(b.finish()),
+            Self::Structs(_, b) => Arc::new(b.finish()),
+            Self::Map(b) => Arc::new(b.finish()),
+        }
+    }
+}
+
+fn struct_list_builder(fields: &'static [Field]) -> ListBuilder<StructBuilder> {
+    let arrow_fields = struct_fields(fields);
+    let members = arrow_fields.iter().map(|f| make_builder(f.data_type(), 0)).collect();
+    let element = ArrowField::new("element", DataType::Struct(arrow_fields.clone()), true);
+    ListBuilder::new(StructBuilder::new(arrow_fields, members)).with_field(element)
+}
+
+fn append_structs(fields: &[Field], list: &mut ListBuilder<StructBuilder>, values: &[Struct]) {
+    for value in values {
+        let builder = list.values();
+        for (i, field) in fields.iter().enumerate() {
+            let member = value.get(i).unwrap_or(&Member::Null);
+            if field.is_int {
+                let b = builder.field_builder::<Int32Builder>(i).expect("integer fields have integer builders");
+                b.append_option(if let Member::Int(v) = member { Some(*v) } else { None });
+            } else {
+                let b = builder.field_builder::<StringBuilder>(i).expect("text fields have text builders");
+                b.append_option(if let Member::Text(v) = member { Some(v) } else { None });
+            }
+        }
+        builder.append(true);
+    }
+    list.append(true);
+}
+
+fn append_map(builder: &mut MapBuilder<StringBuilder, StringBuilder>, cell: Cell<'_>) {
+    let entries = if let Cell::Map(entries) = cell { Some(entries) } else { None };
+    for (key, value) in entries.unwrap_or_default() {
+        builder.keys().append_value(key);
+        builder.values().append_value(value);
+    }
+    builder.append(entries.is_some()).expect("keys and values are appended in pairs");
+}

@@ -1,0 +1,123 @@
+//! The few types a column can have, and one borrowed view of a value of any of them.
+//!
+//! Shared by the builders (cells to Arrow), the documentation and the redaction. Nested values are
+//! lists of small structs of text and integers, a list of texts, and one map: what Delta, DuckDB
+//! and SQL all read.
+
+/// Type of a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// UTF-8 text.
+    Text,
+    /// 64-bit integer.
+    Long,
+    /// 32-bit integer.
+    Int,
+    /// 64-bit float.
+    Double,
+    /// Boolean.
+    Flag,
+    /// Microseconds since 1970, UTC.
+    Time,
+    /// Days since 1970.
+    Date,
+    /// Bytes.
+    Bytes,
+    /// List of texts.
+    Texts,
+    /// List of structs with these fields.
+    Structs(&'static [Field]),
+    /// Text to text.
+    Map,
+}
+
+/// A field of a struct in a list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Field {
+    /// Name of the field.
+    pub name: &'static str,
+    /// True for a 32-bit integer, false for text.
+    pub is_int: bool,
+}
+
+impl Field {
+    /// A text field.
+    pub const fn text(name: &'static str) -> Self {
+        Self { name, is_int: false }
+    }
+
+    /// An integer field.
+    pub const fn int(name: &'static str) -> Self {
+        Self { name, is_int: true }
+    }
+}
+
+/// A value of one struct field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Member {
+    /// No value.
+    Null,
+    /// Text.
+    Text(String),
+    /// Integer.
+    Int(i32),
+}
+
+impl From<Option<String>> for Member {
+    fn from(value: Option<String>) -> Self {
+        value.map_or(Self::Null, Self::Text)
+    }
+}
+
+/// One struct of a list: members in the order of the column's fields.
+pub type Struct = Vec<Member>;
+
+/// A borrowed value of any column.
+#[derive(Debug, Clone, Copy)]
+pub enum Cell<'a> {
+    /// No value.
+    Null,
+    /// Text.
+    Text(&'a str),
+    /// 64-bit integer or time.
+    Long(i64),
+    /// 32-bit integer or date.
+    Int(i32),
+    /// Float.
+    Double(f64),
+    /// Boolean.
+    Flag(bool),
+    /// Bytes.
+    Bytes(&'a [u8]),
+    /// Texts.
+    Texts(&'a [String]),
+    /// Structs.
+    Structs(&'a [Struct]),
+    /// Map entries.
+    Map(&'a [(String, String)]),
+}
+
+macro_rules! cell_from {
+    ($($type:ty => $variant:ident($value:ident) $expr:expr;)*) => {
+        $(impl<'a> From<&'a Option<$type>> for Cell<'a> {
+            fn from(value: &'a Option<$type>) -> Self {
+                match value {
+                    None => Cell::Null,
+                    Some($value) => Cell::$variant($expr),
+                }
+            }
+        })*
+    };
+}
+
+cell_from! {
+    String => Text(v) v.as_str();
+    i64 => Long(v) *v;
+    i32 => Int(v) *v;
+    f64 => Double(v) *v;
+    bool => Flag(v) *v;
+    Vec<u8> => Bytes(v) v.as_slice();
+    Vec<String> => Texts(v) v.as_slice();
+    Vec<Struct> => Structs(v) v.as_slice();
+    Vec<(String, String)> => Map(v) v.as_slice();
+}

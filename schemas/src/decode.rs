@@ -1,0 +1,339 @@
+//! One record to rows: envelope, redaction, adapter, then what every row has in common.
+//!
+//! Pure: the record's bytes and facts and the time of decoding come in, rows go out; the same input
+//! gives the same rows. A record gives events, rejections, both (one bad element does not fail its
+//! neighbours), or nothing at all when it is empty. It never fails as a whole.
+//!
+//! Limits: a record above 32 MiB is rejected with its first 64 KiB kept; `raw_payload` is cut at
+//! 1 MiB an element.
+
+use std::borrow::Cow;
+
+use crate::adapters::{Adapter, Draft, Input};
+use crate::cell::Member;
+use crate::columns::Row;
+use crate::envelope::{self, Element};
+use crate::json::Json;
+use crate::keys::{Keys, hex};
+use crate::reader::Reader;
+use crate::redact::Redactor;
+use crate::reject::{Code, Reject};
+use crate::time;
+
+/// Version of the event schema.
+pub const SCHEMA_VERSION: i32 = 1;
+/// Largest record that is decoded, bytes.
+pub const MAX_RECORD_BYTES: usize = 32 << 20;
+/// Most bytes kept of one element.
+pub const MAX_RAW_BYTES: usize = 1 << 20;
+/// Most bytes kept of a record that is too large.
+const MAX_RAW_OF_OVERSIZE: usize = 64 << 10;
+/// `row_kind` of events.
+pub const EVENT: &str = "event";
+/// `row_kind` of rejections.
+pub const REJECTION: &str = "rejection";
+/// Kafka header with which a producer may name the environment.
+pub const ENVIRONMENT_HEADER: &str = "environment";
+/// An event this much older than its Kafka timestamp is late.
+const LATE_AFTER_US: i64 = 3_600_000_000;
+
+/// One record as it came.
+#[derive(Debug, Clone, Copy)]
+pub struct Record<'a> {
+    /// Stream name.
+    pub stream: &'a str,
+    /// Which life of the stream.
+    pub incarnation: &'a str,
+    /// Partition.
+    pub partition: i32,
+    /// Offset.
+    pub offset: i64,
+    /// Kafka facts, for records that came through Kafka.
+    pub kafka: Option<KafkaFacts<'a>>,
+    /// The bytes; `None` is a tombstone.
+    pub payload: Option<&'a [u8]>,
+}
+
+/// What Kafka adds to a record.
+#[derive(Debug, Clone, Copy)]
+pub struct KafkaFacts<'a> {
+    /// Topic.
+    pub topic: &'a str,
+    /// Timestamp, microseconds.
+    pub timestamp_us: Option<i64>,
+    /// True when the broker set the timestamp.
+    pub log_append: bool,
+    /// Key.
+    pub key: Option<&'a [u8]>,
+    /// Headers in order.
+    pub headers: &'a [(String, Vec<u8>)],
+}
+
+/// What is configured for a feed.
+#[derive(Debug, Clone)]
+pub struct Source {
+    /// How to decode it.
+    pub adapter: Adapter,
+    /// Tenant.
+    pub tenant: String,
+    /// Instance: part of every event id.
+    pub instance: String,
+    /// Environment of the lake.
+    pub environment: String,
+}
+
+/// Decodes records of one feed.
+#[derive(Debug, Clone, Copy)]
+pub struct Decoder<'a> {
+    /// The feed.
+    pub source: &'a Source,
+    /// Keys of the lake.
+    pub keys: &'a Keys,
+}
+
+impl Decoder<'_> {
+    /// The rows of one record, in `record_index` order; none when it is empty or a tombstone.
+    pub fn decode(&self, record: &Record<'_>, now_us: i64) -> Vec<Row> {
+        let payload = record.payload.unwrap_or_default();
+        if payload.is_empty() {
+            return Vec::new();
+        }
+        let mut rows = self.parts(record, payload);
+        for (index, row) in rows.iter_mut().enumerate() {
+            self.stamp(row, record, payload, index, now_us);
+        }
+        rows
+    }
+
+    fn parts(&self, record: &Record<'_>, payload: &[u8]) -> Vec<Row> {
+        if payload.len() > MAX_RECORD_BYTES {
+            let reason = format!("the record has {} bytes, more than {MAX_RECORD_BYTES}", payload.len());
+            return vec![self.rejection(&Reject::new(Code::TooLarge, reason), &payload[..MAX_RAW_OF_OVERSIZE])];
+        }
+        if let Some(reject) = self.wrong_environment(record) {
+            return vec![self.rejection(&reject, payload)];
+        }
+        let unpacked = match envelope::unpack(payload) {
+            Ok(unpacked) => unpacked,
+            Err(error) => return vec![self.rejection(&error.into(), payload)],
+        };
+        let headers = record.kafka.map_or(&[][..], |k| k.headers);
+        if let Some(json) = self.source.adapter.from_binary(&unpacked.bytes, headers) {
+            return match json {
+                Ok(json) => self.element(json, vec!["protobuf"], headers, record),
+                Err(reject) => vec![self.rejection(&reject, &unpacked.bytes)],
+            };
+        }
+        match envelope::elements(&unpacked.bytes) {
+            Err(error) => vec![self.rejection(&error.into(), &unpacked.bytes)],
+            Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &unpacked.taken_off, headers, record)).collect(),
+        }
+    }
+
+    fn part(&self, element: Element<'_>, taken_off: &[&'static str], headers: &[(String, Vec<u8>)], record: &Record<'_>) -> Vec<Row> {
+        match element {
+            Element::Bad { bytes, error } => vec![self.rejection(&error.into(), &bytes)],
+            Element::Good { json, envelope } => {
+                let all = taken_off.iter().copied().chain(envelope).collect();
+                self.element(json, all, headers, record)
+            }
+        }
+    }
+
+    fn element(&self, mut json: Json<'_>, envelope: Vec<&'static str>, headers: &[(String, Vec<u8>)], record: &Record<'_>) -> Vec<Row> {
+        let original = self.source.adapter.needs_original(&json).then(|| json.clone());
+        let content_id = self.source.adapter.needs_content_id(&json).then(|| self.content_id(&json));
+        let repeated = json.repeated_key().map(str::to_owned);
+        let redactions = Redactor::new(self.keys, &self.source.tenant).element(&mut json);
+        let reader = Reader::new(&json);
+        let input = Input { reader: &reader, original: original.as_ref(), headers, keys: self.keys };
+        let drafts = match self.source.adapter.adapt(&input) {
+            Ok(drafts) => drafts,
+            Err(reject) => return vec![self.rejection(&reject, json.compact().as_bytes())],
+        };
+        let (rest, mut faults) = (reader.rest(), reader.faults());
+        faults.extend(repeated.map(|key| format!("key `{key}` stands twice in one object; the last was read")));
+        let raw = json.compact();
+        let kafka_time = record.kafka.and_then(|k| k.timestamp_us);
+        drafts
+            .into_iter()
+            .map(|draft| {
+                let mut row = match self.event(draft, content_id.as_deref(), kafka_time) {
+                    Ok(row) => row,
+                    Err(reject) => return self.rejection(&reject, raw.as_bytes()),
+                };
+                row.envelope = (!envelope.is_empty()).then(|| envelope.join("+"));
+                row.parse_status = Some(if faults.is_empty() { "ok" } else { "partial" }.into());
+                row.parse_errors = (!faults.is_empty()).then(|| faults.clone());
+                row.ext = (!rest.is_empty()).then(|| rest.clone());
+                row.params_redacted_paths = (!redactions.paths.is_empty()).then(|| redactions.paths.clone());
+                keep_raw(&mut row, raw.as_bytes(), MAX_RAW_BYTES);
+                row
+            })
+            .collect()
+    }
+
+    /// Id and time of one draft.
+    fn event(&self, draft: Draft, content_id: Option<&str>, kafka_time: Option<i64>) -> Result<Row, Reject> {
+        let mut row = draft.row;
+        if row.environment.as_deref().is_some_and(|e| e != self.source.environment) {
+            let reason = format!("the event is of environment `{}`, the lake of `{}`", row.environment.unwrap_or_default(), self.source.environment);
+            return Err(Reject::new(Code::WrongEnvironment, reason));
+        }
+        if row.event_time.is_none() {
+            row.event_time = kafka_time;
+            row.event_time_source = Some("kafka".into());
+        }
+        if row.event_time.is_none() {
+            return Err(Reject::new(Code::BadTime, "the event has no time that could be read, and the record has none"));
+        }
+        let vendor = row.source_vendor.clone().unwrap_or_else(|| self.source.adapter.name().into());
+        let path = draft.path.as_ref().map_or(String::new(), |p| format!("#{p}"));
+        let (id, kind) = match (&draft.native_id, content_id) {
+            (Some(native), _) => (native.clone(), "native"),
+            (None, Some(hash)) => (hash.to_owned(), "content_hash"),
+            (None, None) => return Err(Reject::new(Code::MissingField, "the event has no id")),
+        };
+        let parent = format!("{vendor}:{}:{}:{id}", self.source.instance, draft.kind);
+        row.event_id = Some(format!("{parent}{path}"));
+        row.event_id_kind = Some(kind.into());
+        row.parent_event_id = draft.path.is_some().then_some(parent);
+        row.explode_path = draft.path;
+        row.row_kind = Some(EVENT.into());
+        Ok(row)
+    }
+
+    fn content_id(&self, json: &Json<'_>) -> String {
+        self.keys.content_id(self.source.adapter.name(), &json.canonical())
+    }
+
+    fn wrong_environment(&self, record: &Record<'_>) -> Option<Reject> {
+        let headers = record.kafka?.headers;
+        let (_, value) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(ENVIRONMENT_HEADER))?;
+        let said = String::from_utf8_lossy(value);
+        (said != self.source.environment).then(|| {
+            Reject::new(Code::WrongEnvironment, format!("the record's header says environment `{said}`, the lake is `{}`", self.source.environment))
+        })
+    }
+
+    fn rejection(&self, reject: &Reject, bytes: &[u8]) -> Row {
+        let redactor = Redactor::new(self.keys, &self.source.tenant);
+        let mut row = Row {
+            row_kind: Some(REJECTION.into()),
+            reason_code: Some(reject.code.as_str().into()),
+            reason: Some(redactor.text(&reject.reason).into_owned()),
+            parse_status: Some("rejected".into()),
+            ..Row::default()
+        };
+        // Binary that is no text stays as it is; there is no pattern to find in it.
+        let raw = match std::str::from_utf8(bytes) {
+            Ok(text) => Cow::Owned(redact_any(&redactor, text).into_bytes()),
+            Err(_) => Cow::Borrowed(bytes),
+        };
+        keep_raw(&mut row, &raw, MAX_RAW_BYTES);
+        row
+    }
+
+    /// What every row has: where it came from, when, whose it is.
+    fn stamp(&self, row: &mut Row, record: &Record<'_>, payload: &[u8], index: usize, now_us: i64) {
+        let source = self.source;
+        row.schema_version = Some(SCHEMA_VERSION);
+        row.tenant = Some(source.tenant.clone());
+        row.stream = Some(record.stream.into());
+        row.incarnation = Some(record.incarnation.into());
+        row.partition = Some(record.partition);
+        row.offset = Some(record.offset);
+        row.record_index = i32::try_from(index).ok();
+        row.source_instance = Some(source.instance.clone());
+        row.adapter = Some(source.adapter.name().into());
+        row.adapter_version = Some(source.adapter.version().into());
+        row.environment = Some(source.environment.clone());
+        row.ingest_time = Some(now_us);
+        row.ingest_date = Some(time::day_of(now_us));
+        row.raw_bytes = i64::try_from(payload.len()).ok();
+        row.payload_mac = Some(self.keys.payload_mac(payload));
+        if let Some(kafka) = record.kafka {
+            stamp_kafka(row, record, &kafka);
+        }
+        let event_time = *row.event_time.get_or_insert(row.kafka_timestamp.unwrap_or(now_us));
+        row.event_date = Some(time::day_of(event_time));
+        if let Some(kafka_time) = row.kafka_timestamp {
+            row.clock_skew_ms = Some((event_time - kafka_time) / 1000);
+            row.is_late = Some(kafka_time - event_time > LATE_AFTER_US);
+        }
+        if row.row_kind.as_deref() == Some(EVENT) {
+            row.event_time_tz_assumed.get_or_insert(false);
+            row.revision = Some(0);
+            row.principal_path = principal_path(row);
+            (row.ocsf_class_uid, row.ocsf_activity_id) = ocsf(row);
+        }
+    }
+}
+
+fn stamp_kafka(row: &mut Row, record: &Record<'_>, kafka: &KafkaFacts<'_>) {
+    row.kafka_topic = Some(kafka.topic.into());
+    row.kafka_partition = Some(record.partition);
+    row.kafka_offset = Some(record.offset);
+    row.kafka_timestamp = kafka.timestamp_us;
+    row.kafka_timestamp_type = Some(if kafka.log_append { "log_append_time" } else { "create_time" }.into());
+    row.kafka_key = kafka.key.map(<[u8]>::to_vec);
+    let header = |(key, value): &(String, Vec<u8>)| {
+        let text = String::from_utf8(value.clone()).unwrap_or_else(|_| format!("hex:{}", hex(value)));
+        vec![Member::Text(key.clone()), Member::Text(text)]
+    };
+    row.kafka_headers = (!kafka.headers.is_empty()).then(|| kafka.headers.iter().take(64).map(header).collect());
+}
+
+fn redact_any(redactor: &Redactor<'_>, text: &str) -> String {
+    match crate::json::parse(text.as_bytes()) {
+        Ok(mut json) => {
+            redactor.element(&mut json);
+            json.compact()
+        }
+        Err(_) => redactor.text(text).into_owned(),
+    }
+}
+
+fn keep_raw(row: &mut Row, raw: &[u8], limit: usize) {
+    use sha2::Digest;
+    let kept = &raw[..raw.len().min(limit)];
+    row.raw_truncated = Some(kept.len() < raw.len());
+    row.raw_sha256 = Some(sha2::Sha256::digest(kept).to_vec());
+    row.raw_payload = Some(kept.to_vec());
+}
+
+/// `User X via Agent Y via MCP Server Z`; parts that are not known are left out.
+fn principal_path(row: &Row) -> Option<String> {
+    let user = row.delegator_name.as_ref().or(row.delegator_email.as_ref()).or(row.delegator_id.as_ref());
+    let agent = row.agent_name.as_ref().or(row.agent_id.as_ref());
+    let server = row.mcp_server_name.as_ref();
+    let parts: Vec<String> = [("User", user), ("Agent", agent), ("MCP Server", server)]
+        .into_iter()
+        .filter_map(|(noun, name)| name.map(|n| format!("{noun} {n}")))
+        .collect();
+    (!parts.is_empty()).then(|| parts.join(" via "))
+}
+
+/// OCSF 1.8 class and activity of an event, by category.
+fn ocsf(row: &Row) -> (Option<i32>, Option<i32>) {
+    let activity = row.activity.as_deref().unwrap_or_default();
+    let (class, id) = match row.category.as_deref().unwrap_or_default() {
+        "authn" => (3002, if activity == "logout" { 2 } else { 1 }),
+        "token" => (3002, match activity {
+            "exchange" => 4,
+            "refresh" => 5,
+            _ => 3,
+        }),
+        "consent" => (3003, 1),
+        "admin" | "lifecycle" => (3004, match activity {
+            "create" => 1,
+            "update" => 3,
+            "delete" => 4,
+            _ => 99,
+        }),
+        "detection" => (2004, 1),
+        "discovery" => (6003, 2),
+        _ => (6003, 99),
+    };
+    (Some(class), Some(id))
+}

@@ -1,0 +1,573 @@
+//! A strict, bounded JSON reader that loses nothing: number text, key order and repeated keys stay.
+//!
+//! Why our own: audit records hold integers beyond 2^53, repeated keys in one object, and hostile
+//! depth, and each of those must be seen, not rounded, merged or crashed on. Strings borrow from the
+//! input unless they hold escapes.
+//!
+//! Limits: nesting 64, values 200,000 in one text. Lone surrogates become U+FFFD. Input must be
+//! UTF-8 (RFC 8259 clause 8.1); a byte order mark is skipped.
+//!
+//! Not for: writing typed data, or speed records; the parser reads every value once.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+/// Deepest nesting that is read.
+pub const MAX_DEPTH: usize = 64;
+/// Most values (scalars and containers) in one text.
+pub const MAX_VALUES: usize = 200_000;
+
+/// A JSON value that borrows from its text.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Json<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, as its source text.
+    Number(Cow<'a, str>),
+    /// A string, unescaped.
+    Text(Cow<'a, str>),
+    /// An array.
+    Array(Vec<Json<'a>>),
+    /// An object in source order; a key may stand there twice.
+    Object(Vec<(Cow<'a, str>, Json<'a>)>),
+}
+
+/// Why a text is not JSON that we read. Offsets are bytes from the start.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum JsonError {
+    /// Not UTF-8.
+    #[error("not UTF-8 at byte {0}")]
+    NotUtf8(usize),
+    /// Not JSON.
+    #[error("not JSON at byte {at}: {what}")]
+    Syntax {
+        /// Where.
+        at: usize,
+        /// What was expected or found.
+        what: &'static str,
+    },
+    /// Nested deeper than [`MAX_DEPTH`].
+    #[error("nested deeper than {MAX_DEPTH} levels")]
+    TooDeep,
+    /// More than [`MAX_VALUES`] values.
+    #[error("more than {MAX_VALUES} values")]
+    TooMany,
+}
+
+/// Reads one JSON text.
+///
+/// # Errors
+/// [`JsonError`] says what is wrong and where.
+pub fn parse(bytes: &[u8]) -> Result<Json<'_>, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8(e.valid_up_to()))?;
+    let mut parser = Parser::new(text.strip_prefix('\u{feff}').unwrap_or(text));
+    parser.space();
+    let value = parser.value(0)?;
+    parser.space();
+    if parser.at < parser.bytes.len() {
+        return Err(parser.syntax("text after the value"));
+    }
+    Ok(value)
+}
+
+/// The longest run of whole values at the start of `text`: NDJSON, concatenated JSON.
+///
+/// # Errors
+/// The first value that is not JSON ends the reading with its error.
+pub fn parse_many(bytes: &[u8]) -> Result<Vec<Json<'_>>, JsonError> {
+    let text = std::str::from_utf8(bytes).map_err(|e| JsonError::NotUtf8(e.valid_up_to()))?;
+    let mut parser = Parser::new(text.strip_prefix('\u{feff}').unwrap_or(text));
+    let mut values = Vec::new();
+    parser.space();
+    while parser.at < parser.bytes.len() {
+        values.push(parser.value(0)?);
+        parser.space();
+    }
+    Ok(values)
+}
+
+impl<'a> Json<'a> {
+    /// The last value under `key`, as most readers take it.
+    pub fn get(&self, key: &str) -> Option<&Json<'a>> {
+        match self {
+            Json::Object(members) => members.iter().rev().find(|(k, _)| k == key).map(|(_, v)| v),
+            _ => None,
+        }
+    }
+
+    /// The value at a path of keys and array indexes, such as `client.ipAddress` or `target.0.id`.
+    pub fn at(&self, path: &str) -> Option<&Json<'a>> {
+        path.split('.').try_fold(self, |value, step| match value {
+            Json::Array(items) => items.get(step.parse::<usize>().ok()?),
+            _ => value.get(step),
+        })
+    }
+
+    /// The text of a string that is not empty.
+    pub fn text(&self) -> Option<&str> {
+        match self {
+            Json::Text(t) if !t.is_empty() => Some(t),
+            _ => None,
+        }
+    }
+
+    /// Text of a string, number or boolean: for ids that are strings in one release, numbers in another.
+    pub fn scalar(&self) -> Option<String> {
+        match self {
+            Json::Text(t) if !t.is_empty() => Some(t.to_string()),
+            Json::Number(n) => Some(n.to_string()),
+            Json::Bool(b) => Some(b.to_string()),
+            _ => None,
+        }
+    }
+
+    /// An integer from a number or a string that holds one; `1.0` and `1e3` count as integers.
+    pub fn integer(&self) -> Option<i64> {
+        let text = match self {
+            Json::Number(n) => n.as_ref(),
+            Json::Text(t) => t.as_ref(),
+            _ => return None,
+        };
+        text.parse().ok().or_else(|| {
+            let float: f64 = text.parse().ok()?;
+            // 2^53: beyond it a double no longer names one integer.
+            (float.fract() == 0.0 && float.abs() <= 9_007_199_254_740_992.0).then_some(float as i64)
+        })
+    }
+
+    /// A finite float from a number or a string that holds one.
+    pub fn double(&self) -> Option<f64> {
+        let text = match self {
+            Json::Number(n) => n.as_ref(),
+            Json::Text(t) => t.as_ref(),
+            _ => return None,
+        };
+        text.parse::<f64>().ok().filter(|f| f.is_finite())
+    }
+
+    /// A boolean, also as the strings `true` and `false`.
+    pub fn flag(&self) -> Option<bool> {
+        match self {
+            Json::Bool(b) => Some(*b),
+            Json::Text(t) => match t.to_ascii_lowercase().as_str() {
+                "true" => Some(true),
+                "false" => Some(false),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Texts of an array, or of one string split at white space and commas (`scope`, `aud`).
+    pub fn texts(&self) -> Option<Vec<String>> {
+        let list: Vec<String> = match self {
+            Json::Array(items) => items.iter().filter_map(Json::scalar).collect(),
+            Json::Text(t) => t.split([' ', ',']).filter(|s| !s.is_empty()).map(str::to_owned).collect(),
+            _ => return None,
+        };
+        (!list.is_empty()).then_some(list)
+    }
+
+    /// Members of an object, else none.
+    pub fn members(&self) -> &[(Cow<'a, str>, Json<'a>)] {
+        match self {
+            Json::Object(members) => members,
+            _ => &[],
+        }
+    }
+
+    /// Items of an array, else none.
+    pub fn items(&self) -> &[Json<'a>] {
+        match self {
+            Json::Array(items) => items,
+            _ => &[],
+        }
+    }
+
+    /// The first key that stands twice in one object, anywhere inside.
+    pub fn repeated_key(&self) -> Option<&str> {
+        match self {
+            Json::Array(items) => items.iter().find_map(Json::repeated_key),
+            Json::Object(members) => {
+                let mut keys: Vec<&str> = members.iter().map(|(k, _)| k.as_ref()).collect();
+                keys.sort_unstable();
+                let twice = keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
+                twice.or_else(|| members.iter().find_map(|(_, v)| v.repeated_key()))
+            }
+            _ => None,
+        }
+    }
+
+    /// Prints with sorted keys and no white space; numbers keep their text. The base of content ids.
+    pub fn canonical(&self) -> String {
+        let mut out = String::new();
+        self.print(&mut out, true);
+        out
+    }
+
+    /// Prints in source order without white space.
+    pub fn compact(&self) -> String {
+        let mut out = String::new();
+        self.print(&mut out, false);
+        out
+    }
+
+    /// The same value with nothing borrowed.
+    pub fn into_owned(self) -> Json<'static> {
+        match self {
+            Json::Null => Json::Null,
+            Json::Bool(b) => Json::Bool(b),
+            Json::Number(n) => Json::Number(Cow::Owned(n.into_owned())),
+            Json::Text(t) => Json::Text(Cow::Owned(t.into_owned())),
+            Json::Array(items) => Json::Array(items.into_iter().map(Json::into_owned).collect()),
+            Json::Object(members) => {
+                let owned = |(k, v): (Cow<'a, str>, Json<'a>)| (Cow::Owned(k.into_owned()), v.into_owned());
+                Json::Object(members.into_iter().map(owned).collect())
+            }
+        }
+    }
+
+    fn print(&self, out: &mut String, sorted: bool) {
+        match self {
+            Json::Null => out.push_str("null"),
+            Json::Bool(b) => out.push_str(if *b { "true" } else { "false" }),
+            Json::Number(n) => out.push_str(n),
+            Json::Text(t) => print_text(t, out),
+            Json::Array(items) => {
+                out.push('[');
+                for (i, item) in items.iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    item.print(out, sorted);
+                }
+                out.push(']');
+            }
+            Json::Object(members) => {
+                let mut order: Vec<_> = members.iter().collect();
+                if sorted {
+                    order.sort_by(|a, b| a.0.cmp(&b.0));
+                }
+                out.push('{');
+                for (i, (key, value)) in order.into_iter().enumerate() {
+                    if i > 0 {
+                        out.push(',');
+                    }
+                    print_text(key, out);
+                    out.push(':');
+                    value.print(out, sorted);
+                }
+                out.push('}');
+            }
+        }
+    }
+}
+
+/// Prints a JSON string with its quotes.
+pub fn print_text(text: &str, out: &mut String) {
+    out.push('"');
+    for c in text.chars() {
+        match c {
+            '"' => out.push_str("\\\""),
+            '\\' => out.push_str("\\\\"),
+            '\n' => out.push_str("\\n"),
+            '\r' => out.push_str("\\r"),
+            '\t' => out.push_str("\\t"),
+            c if (c as u32) < 0x20 => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+}
+
+struct Parser<'a> {
+    text: &'a str,
+    bytes: &'a [u8],
+    at: usize,
+    values: usize,
+}
+
+impl<'a> Parser<'a> {
+    fn new(text: &'a str) -> Self {
+        Self { text, bytes: text.as_bytes(), at: 0, values: 0 }
+    }
+
+    fn syntax(&self, what: &'static str) -> JsonError {
+        JsonError::Syntax { at: self.at, what }
+    }
+
+    fn peek(&self) -> Option<u8> {
+        self.bytes.get(self.at).copied()
+    }
+
+    fn space(&mut self) {
+        while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
+            self.at += 1;
+        }
+    }
+
+    fn value(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        if depth > MAX_DEPTH {
+            return Err(JsonError::TooDeep);
+        }
+        self.values += 1;
+        if self.values > MAX_VALUES {
+            return Err(JsonError::TooMany);
+        }
+        match self.peek() {
+            Some(b'{') => self.object(depth),
+            Some(b'[') => self.array(depth),
+            Some(b'"') => Ok(Json::Text(self.string()?)),
+            Some(b'-' | b'0'..=b'9') => self.number(),
+            Some(b't') => self.word("true", Json::Bool(true)),
+            Some(b'f') => self.word("false", Json::Bool(false)),
+            Some(b'n') => self.word("null", Json::Null),
+            Some(_) => Err(self.syntax("expected a value")),
+            None => Err(self.syntax("the text ends where a value should be")),
+        }
+    }
+
+    fn word(&mut self, word: &'static str, value: Json<'a>) -> Result<Json<'a>, JsonError> {
+        if self.bytes[self.at..].starts_with(word.as_bytes()) {
+            self.at += word.len();
+            Ok(value)
+        } else {
+            Err(self.syntax("expected true, false or null"))
+        }
+    }
+
+    fn object(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        self.at += 1;
+        let mut members = Vec::new();
+        self.space();
+        if self.peek() == Some(b'}') {
+            self.at += 1;
+            return Ok(Json::Object(members));
+        }
+        loop {
+            self.space();
+            if self.peek() != Some(b'"') {
+                return Err(self.syntax("expected a key"));
+            }
+            let key = self.string()?;
+            self.space();
+            if self.peek() != Some(b':') {
+                return Err(self.syntax("expected `:`"));
+            }
+            self.at += 1;
+            self.space();
+            members.push((key, self.value(depth + 1)?));
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b'}') => {
+                    self.at += 1;
+                    return Ok(Json::Object(members));
+                }
+                _ => return Err(self.syntax("expected `,` or `}`")),
+            }
+        }
+    }
+
+    fn array(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
+        self.at += 1;
+        let mut items = Vec::new();
+        self.space();
+        if self.peek() == Some(b']') {
+            self.at += 1;
+            return Ok(Json::Array(items));
+        }
+        loop {
+            self.space();
+            items.push(self.value(depth + 1)?);
+            self.space();
+            match self.peek() {
+                Some(b',') => self.at += 1,
+                Some(b']') => {
+                    self.at += 1;
+                    return Ok(Json::Array(items));
+                }
+                _ => return Err(self.syntax("expected `,` or `]`")),
+            }
+        }
+    }
+
+    /// RFC 8259 clause 6: `-? int frac? exp?`.
+    fn number(&mut self) -> Result<Json<'a>, JsonError> {
+        let start = self.at;
+        if self.peek() == Some(b'-') {
+            self.at += 1;
+        }
+        match self.peek() {
+            Some(b'0') => self.at += 1,
+            Some(b'1'..=b'9') => self.digits(),
+            _ => return Err(self.syntax("expected a digit")),
+        }
+        if self.peek() == Some(b'.') {
+            self.at += 1;
+            self.some_digits()?;
+        }
+        if matches!(self.peek(), Some(b'e' | b'E')) {
+            self.at += 1;
+            if matches!(self.peek(), Some(b'+' | b'-')) {
+                self.at += 1;
+            }
+            self.some_digits()?;
+        }
+        Ok(Json::Number(Cow::Borrowed(&self.text[start..self.at])))
+    }
+
+    fn digits(&mut self) {
+        while matches!(self.peek(), Some(b'0'..=b'9')) {
+            self.at += 1;
+        }
+    }
+
+    fn some_digits(&mut self) -> Result<(), JsonError> {
+        if !matches!(self.peek(), Some(b'0'..=b'9')) {
+            return Err(self.syntax("expected a digit"));
+        }
+        self.digits();
+        Ok(())
+    }
+
+    /// A string, borrowed when it holds no escape.
+    fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
+        self.at += 1;
+        let start = self.at;
+        loop {
+            match self.peek() {
+                Some(b'"') => {
+                    let text = &self.text[start..self.at];
+                    self.at += 1;
+                    return Ok(Cow::Borrowed(text));
+                }
+                Some(b'\\') => return self.escaped(start).map(Cow::Owned),
+                Some(0..=0x1f) => return Err(self.syntax("a control character in a string")),
+                Some(_) => self.at += 1,
+                None => return Err(self.syntax("the text ends in a string")),
+            }
+        }
+    }
+
+    fn escaped(&mut self, start: usize) -> Result<String, JsonError> {
+        let mut out = self.text[start..self.at].to_owned();
+        loop {
+            let run = self.at;
+            while !matches!(self.peek(), Some(b'"' | b'\\' | 0..=0x1f) | None) {
+                self.at += 1;
+            }
+            out.push_str(&self.text[run..self.at]);
+            match self.peek() {
+                Some(b'"') => {
+                    self.at += 1;
+                    return Ok(out);
+                }
+                Some(b'\\') => {
+                    self.at += 1;
+                    out.push(self.escape()?);
+                }
+                Some(_) => return Err(self.syntax("a control character in a string")),
+                None => return Err(self.syntax("the text ends in a string")),
+            }
+        }
+    }
+
+    fn escape(&mut self) -> Result<char, JsonError> {
+        let c = match self.peek() {
+            Some(b'"') => '"',
+            Some(b'\\') => '\\',
+            Some(b'/') => '/',
+            Some(b'b') => '\u{8}',
+            Some(b'f') => '\u{c}',
+            Some(b'n') => '\n',
+            Some(b'r') => '\r',
+            Some(b't') => '\t',
+            Some(b'u') => {
+                self.at += 1;
+                return self.unicode();
+            }
+            _ => return Err(self.syntax("an unknown escape")),
+        };
+        self.at += 1;
+        Ok(c)
+    }
+
+    fn unicode(&mut self) -> Result<char, JsonError> {
+        let first = self.hex4()?;
+        if !(0xd800..0xdc00).contains(&first) {
+            return Ok(char::from_u32(first).unwrap_or(char::REPLACEMENT_CHARACTER));
+        }
+        let before = self.at;
+        if self.bytes[self.at..].starts_with(b"\\u") {
+            self.at += 2;
+            let second = self.hex4()?;
+            if (0xdc00..0xe000).contains(&second) {
+                let code = 0x1_0000 + ((first - 0xd800) << 10) + (second - 0xdc00);
+                return Ok(char::from_u32(code).unwrap_or(char::REPLACEMENT_CHARACTER));
+            }
+            self.at = before;
+        }
+        Ok(char::REPLACEMENT_CHARACTER)
+    }
+
+    fn hex4(&mut self) -> Result<u32, JsonError> {
+        let digits = self.bytes.get(self.at..self.at + 4).and_then(|b| std::str::from_utf8(b).ok());
+        let code = digits.filter(|d| d.bytes().all(|b| b.is_ascii_hexdigit())).and_then(|d| u32::from_str_radix(d, 16).ok());
+        let code = code.ok_or_else(|| self.syntax("expected four hex digits"))?;
+        self.at += 4;
+        Ok(code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_keep_their_text_and_keys_their_order() {
+        let json = parse(br#"{"b":12345678901234567890.123,"a":[1e400,-0]}"#).unwrap();
+        assert_eq!(json.compact(), r#"{"b":12345678901234567890.123,"a":[1e400,-0]}"#);
+        assert_eq!(json.canonical(), r#"{"a":[1e400,-0],"b":12345678901234567890.123}"#);
+        assert_eq!(json.at("a.0").unwrap().double(), None);
+    }
+
+    #[test]
+    fn a_repeated_key_is_seen_and_the_last_one_wins() {
+        let json = parse(br#"{"x":{"k":1,"k":2}}"#).unwrap();
+        assert_eq!(json.repeated_key(), Some("k"));
+        assert_eq!(json.at("x.k").unwrap().integer(), Some(2));
+    }
+
+    #[test]
+    fn hostile_nesting_is_refused_and_does_not_overflow_the_stack() {
+        let deep = "[".repeat(100_000);
+        assert_eq!(parse(deep.as_bytes()), Err(JsonError::TooDeep));
+        let wide = format!("[{}1]", "1,".repeat(MAX_VALUES));
+        assert_eq!(parse(wide.as_bytes()), Err(JsonError::TooMany));
+    }
+
+    #[test]
+    fn it_agrees_with_serde_json_on_what_is_json() {
+        for text in [
+            "", "{", "{}", "[]", "[1,]", "01", "1.", "-", "1e", "\"\\x\"", "\"\\u12\"", "nul", "true ", " \"a\\n\"", "{\"a\":1,}",
+            "\"\t\"", "[1 2]", "1 1", "\"\\ud83d\\ude00\"", "{\"a\" :\r\n[null,false]}",
+        ] {
+            let ours = parse(text.as_bytes());
+            let oracle = serde_json::from_str::<serde_json::Value>(text);
+            assert_eq!(ours.is_ok(), oracle.is_ok(), "{text:?}: {ours:?} against {oracle:?}");
+            if let (Ok(ours), Ok(oracle)) = (ours, oracle) {
+                assert_eq!(serde_json::from_str::<serde_json::Value>(&ours.compact()).unwrap(), oracle);
+            }
+        }
+    }
+
+    #[test]
+    fn a_lone_surrogate_becomes_the_replacement_character() {
+        assert_eq!(parse(br#""a\ud800b""#).unwrap().text(), Some("a\u{fffd}b"));
+    }
+}

@@ -1,0 +1,22 @@
+//! The vocabulary: what an event is, column by column, and how vendor bytes become events.
+//!
+//! No IO, no clock, no DataFusion: bytes and facts come in, rows go out. In reading order:
+//! [`columns`] (what is kept), [`decode`] (one record to rows), [`adapters`] (one vendor each),
+//! [`envelope`], [`json`], [`time`] (how bytes are read), [`redact`] and [`keys`] (what is never
+//! stored), [`batch`] (rows to Arrow).
+
+pub mod adapters;
+pub mod batch;
+pub mod cell;
+pub mod columns;
+pub mod decode;
+pub mod envelope;
+pub mod json;
+pub mod keys;
+pub mod protobuf;
+pub mod reader;
+pub mod redact;
+pub mod reject;
+pub mod time;
+
+pub use columns::{COLUMNS, Column, Row};

@@ -1,0 +1,188 @@
+//! Takes secrets out of a record before anything is stored or mapped from it.
+//!
+//! Works on the parsed element, so whatever an adapter maps from it is already clean: values of
+//! keys that name a secret, and strings that contain one (tokens by prefix, JWT, PEM, credentials in
+//! URLs, bearer headers), also inside JSON that stands in a string, to depth 3. What is taken out
+//! leaves a keyed token, so equal secrets stay equal without being known.
+//!
+//! Not for: personal data in free text; names cannot be found by pattern, and this does not try.
+
+use std::borrow::Cow;
+use std::sync::LazyLock;
+
+use regex::Regex;
+
+use crate::json::{self, Json};
+use crate::keys::Keys;
+
+/// Keys whose whole value is a secret, in lower case with `-` as `_`.
+const SECRET_KEYS: &[&str] = &[
+    "password", "passwd", "pwd", "new_password", "old_password", "secret", "client_secret", "token", "access_token", "refresh_token",
+    "id_token", "idtoken", "accesstoken", "refreshtoken", "subject_token", "actor_token", "api_key", "apikey", "x_api_key",
+    "authorization", "proxy_authorization", "cookie", "set_cookie", "private_key", "privatekey", "client_assertion", "assertion",
+    "code_verifier", "otp", "totp", "passcode", "opa.runtime", "aws_secret_access_key", "secret_key", "connection_string",
+];
+
+/// Most depth of JSON inside strings.
+const MAX_INNER: usize = 3;
+
+static SECRET_TEXT: LazyLock<Regex> = LazyLock::new(|| {
+    let patterns = [
+        r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.?[A-Za-z0-9_-]*",
+        r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
+        r"(?i)\bbearer\s+[A-Za-z0-9._~+/=-]{8,}",
+        r"\b(?:sk|pk|rk)[-_](?:live|test|proj|ant)[-_][A-Za-z0-9_-]{8,}",
+        r"\bsk-[A-Za-z0-9]{20,}",
+        r"\bgh[pousr]_[A-Za-z0-9]{20,}",
+        r"\bgithub_pat_[A-Za-z0-9_]{20,}",
+        r"\bglpat-[A-Za-z0-9_-]{16,}",
+        r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
+        r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
+        r"\bAIza[A-Za-z0-9_-]{30,}",
+        r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:[^\s/@]{1,128}@",
+        r"(?i)\b(?:password|passwd|pwd|client_secret|api_?key|access_token|refresh_token)=[^\s&;,]{3,}",
+    ];
+    Regex::new(&patterns.join("|")).expect("the secret patterns are valid")
+});
+
+/// What a redaction did.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Redactions {
+    /// Paths whose values were taken out, in order, at most 64.
+    pub paths: Vec<String>,
+}
+
+/// Redacts an element for one tenant.
+#[derive(Debug)]
+pub struct Redactor<'k> {
+    keys: &'k Keys,
+    tenant: &'k str,
+}
+
+impl<'k> Redactor<'k> {
+    /// A redactor whose tokens are of this tenant.
+    pub fn new(keys: &'k Keys, tenant: &'k str) -> Self {
+        Self { keys, tenant }
+    }
+
+    /// Redacts in place and says which paths changed.
+    pub fn element(&self, value: &mut Json<'_>) -> Redactions {
+        let mut done = Redactions::default();
+        self.walk(value, &mut String::new(), 0, &mut done);
+        done
+    }
+
+    /// Redacts free text, for rejections that are no JSON and for reasons that quote input.
+    pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
+        SECRET_TEXT.replace_all(text, |found: &regex::Captures<'_>| self.keys.token(self.tenant, "secret", &found[0]))
+    }
+
+    fn walk(&self, value: &mut Json<'_>, path: &mut String, inner: usize, done: &mut Redactions) {
+        match value {
+            Json::Object(members) => {
+                for (key, member) in members {
+                    let length = path.len();
+                    path.push('/');
+                    path.push_str(key);
+                    if is_secret_key(key) && !matches!(member, Json::Null | Json::Bool(_)) {
+                        self.take_out(member, path, done);
+                    } else {
+                        self.walk(member, path, inner, done);
+                    }
+                    path.truncate(length);
+                }
+            }
+            Json::Array(items) => {
+                for (i, item) in items.iter_mut().enumerate() {
+                    let length = path.len();
+                    path.push_str(&format!("/{i}"));
+                    self.walk(item, path, inner, done);
+                    path.truncate(length);
+                }
+            }
+            Json::Text(text) => {
+                if let Some(clean) = self.clean_text(text, path, inner, done) {
+                    *text = Cow::Owned(clean);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn take_out(&self, value: &mut Json<'_>, path: &str, done: &mut Redactions) {
+        let clear = value.scalar().unwrap_or_else(|| value.compact());
+        if clear.is_empty() || clear.starts_with("tok1.") {
+            return;
+        }
+        *value = Json::Text(Cow::Owned(self.keys.token(self.tenant, "secret", &clear)));
+        note(path, done);
+    }
+
+    /// The clean text, when anything had to go.
+    fn clean_text(&self, text: &str, path: &mut String, inner: usize, done: &mut Redactions) -> Option<String> {
+        if inner < MAX_INNER && text.len() > 1 && matches!(text.as_bytes()[0], b'{' | b'[') {
+            if let Ok(mut nested) = json::parse(text.as_bytes()) {
+                let before = done.paths.len();
+                self.walk(&mut nested, path, inner + 1, done);
+                return (done.paths.len() > before).then(|| nested.compact());
+            }
+        }
+        match self.text(text) {
+            Cow::Borrowed(_) => None,
+            Cow::Owned(clean) => {
+                note(path, done);
+                Some(clean)
+            }
+        }
+    }
+}
+
+fn note(path: &str, done: &mut Redactions) {
+    if done.paths.len() < 64 {
+        done.paths.push(path.to_owned());
+    }
+}
+
+fn is_secret_key(key: &str) -> bool {
+    let plain = key.to_ascii_lowercase().replace('-', "_");
+    SECRET_KEYS.contains(&plain.as_str())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn redacted(text: &str) -> (String, Vec<String>) {
+        let keys = Keys::from_master(&[7; 32]);
+        let mut value = json::parse(text.as_bytes()).unwrap();
+        let done = Redactor::new(&keys, "default").element(&mut value);
+        (value.compact(), done.paths)
+    }
+
+    #[test]
+    fn secrets_go_by_key_by_pattern_and_inside_json_strings() {
+        let (clean, paths) = redacted(
+            r#"{"user":"bob","Password":"hunter2!","h":"Bearer abcdefghijkl","x":"{\"api-key\":\"k-123456\"}","u":"postgres://app:s3cr3t@db/x"}"#,
+        );
+        for secret in ["hunter2!", "abcdefghijkl", "k-123456", "s3cr3t"] {
+            assert!(!clean.contains(secret), "{secret} is in {clean}");
+        }
+        assert!(clean.contains("bob"));
+        assert_eq!(paths, ["/Password", "/h", "/x/api-key", "/u"]);
+    }
+
+    #[test]
+    fn equal_secrets_keep_equal_tokens_and_ids_of_tokens_stay() {
+        let (a, _) = redacted(r#"{"token":"abcdef"}"#);
+        let (b, _) = redacted(r#"{"token":"abcdef"}"#);
+        assert_eq!(a, b);
+        let (kept, paths) = redacted(r#"{"token_id":"onrtac:1","refresh_token_id":"x"}"#);
+        assert!(kept.contains("onrtac:1") && paths.is_empty());
+    }
+
+    #[test]
+    fn every_environment_variable_of_opa_goes_at_once() {
+        let (clean, _) = redacted(r#"{"nd_builtin_cache":{"opa.runtime":{"[]":{"env":{"DB":"x"}}}}}"#);
+        assert!(!clean.contains("env"), "{clean}");
+    }
+}
