@@ -1,1 +1,63 @@
-//! placeholder
+//! Kafka and files to the lake: read, decode, batch, commit exactly once.
+//!
+//! Positions are stored nowhere but in the Delta commit that holds their data; what Kafka keeps of this
+//! consumer group is for lag displays. In reading order: [`start`] and [`flush`] (pure decisions),
+//! [`kafka`] (the worker), [`import`] (files), [`produce`] and [`embedded`] (for demo and tests).
+
+pub mod embedded;
+pub mod flush;
+pub mod import;
+pub mod kafka;
+pub mod produce;
+pub mod start;
+mod summary;
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use schemas::decode::Source;
+pub use summary::Summary;
+
+/// A failure of ingest.
+#[derive(Debug, thiserror::Error)]
+pub enum IngestError {
+    /// The lake failed.
+    #[error("the lake failed")]
+    Lake(#[from] lake::LakeError),
+    /// Kafka failed.
+    #[error("cannot {action}")]
+    Kafka {
+        /// What was tried.
+        action: &'static str,
+        /// Why.
+        #[source]
+        source: rdkafka::error::KafkaError,
+    },
+    /// A file cannot be read.
+    #[error("cannot read `{path}`")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// Something that a person has to mend.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// One feed: a topic and how to decode it.
+#[derive(Debug, Clone)]
+pub struct Feed {
+    /// Topic.
+    pub topic: String,
+    /// Which life of the topic; raised by the operator when a topic was made anew.
+    pub incarnation: String,
+    /// How to decode it.
+    pub source: Source,
+}
+
+/// Microseconds since 1970 by the system clock: the one place where ingest reads it.
+pub(crate) fn now_us() -> i64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| i64::try_from(d.as_micros()).unwrap_or(i64::MAX))
+}

@@ -1,1 +1,79 @@
-//! placeholder
+//! Reading: SQL over the views of a lake, read-only by construction.
+//!
+//! One [`Session`] is the only door: it plans, refuses anything but a query, bounds memory, and prints. A
+//! statement that would write, define or set something is refused with the reason.
+
+mod print;
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use lake::Lake;
+use lake::views::{self, Window};
+
+pub use print::{Format, UnknownFormat, print};
+
+/// A failure of a query.
+#[derive(Debug, thiserror::Error)]
+pub enum QueryError {
+    /// The lake cannot be read.
+    #[error("the lake cannot be read")]
+    Lake(#[from] lake::LakeError),
+    /// The SQL is wrong or not allowed.
+    #[error("{}", advice(.0))]
+    Sql(Box<DataFusionError>),
+    /// The result cannot be written.
+    #[error("the result cannot be written")]
+    Output(#[from] std::io::Error),
+    /// Arrow or Parquet failed.
+    #[error("the result cannot be encoded")]
+    Encode(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// The database's own words, and what to do next.
+fn advice(error: &DataFusionError) -> String {
+    let text = error.strip_backtrace();
+    if text.contains("not found") && text.contains("table") {
+        return format!("{text}\nthe views are: {}", views::VIEWS.join(", "));
+    }
+    text
+}
+
+/// A session over one snapshot of a lake.
+pub struct Session {
+    context: SessionContext,
+}
+
+impl std::fmt::Debug for Session {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Session")
+    }
+}
+
+impl Session {
+    /// Opens a session.
+    ///
+    /// # Errors
+    /// When the lake cannot be read.
+    pub async fn open(lake: &Lake) -> Result<Self, QueryError> {
+        let mut config = SessionConfig::new();
+        // Plain strings: what is printed and exported is what the tables hold.
+        config.options_mut().execution.parquet.schema_force_view_types = false;
+        Ok(Self { context: views::session(lake, config, Window::default()).await? })
+    }
+
+    /// Runs a query to its end.
+    ///
+    /// # Errors
+    /// When the SQL is wrong, not a query, or fails.
+    pub async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), QueryError> {
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let failed = |e| QueryError::Sql(Box::new(e));
+        let frame = self.context.sql_with_options(sql, options).await.map_err(failed)?;
+        let schema = Arc::clone(frame.schema().inner());
+        Ok((schema, frame.collect().await.map_err(failed)?))
+    }
+}

@@ -1,1 +1,24 @@
-fn main() {}
+//! The one binary: reads the command line, opens what a command needs, prints, and sets the exit code.
+//!
+//! Exit codes: 0 done, 1 a test, check or verification failed, 2 usage, configuration or SQL error.
+
+mod cli;
+mod config;
+mod tell;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+fn main() -> ExitCode {
+    let args = cli::Cli::parse();
+    let level = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
+    tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
+    match cli::run(args) {
+        Ok(code) => code,
+        Err(error) => {
+            tell::error(&error);
+            ExitCode::from(2)
+        }
+    }
+}

@@ -1,0 +1,450 @@
+//! The worker: one thread that polls, decodes, batches and commits.
+//!
+//! One loop, so there is nothing to coordinate: while a batch is being committed nothing is polled, which is
+//! the back-pressure, and librdkafka's bounded queue (64 MiB) fills behind it. On a rebalance the batch is
+//! thrown away and reading goes on from the positions in the table: whoever owns a partition next reads
+//! them there too. A partition whose next offset is gone is stopped and reported, never jumped over.
+//!
+//! Limits: records up to 32 MiB; a failed commit is repeated with the same batch for ever, waiting at most
+//! 10 s between tries, because nothing else can be done with it that loses nothing.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use lake::Lake;
+use lake::events::{self, Counts, EventBatch, Origin};
+use lake::follow;
+use lake::table::{CommitOutcome, Table};
+use rdkafka::client::ClientContext;
+use rdkafka::config::ClientConfig;
+use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::{BorrowedMessage, Headers, Message};
+use rdkafka::types::RDKafkaRespErr;
+use rdkafka::{Offset, Timestamp, TopicPartitionList};
+use schemas::decode::{Decoder, KafkaFacts, Record};
+
+use crate::flush::FlushPolicy;
+use crate::start::{self, Start};
+use crate::summary::Summary;
+use crate::{Feed, IngestError, now_us};
+
+const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
+const POLL: Duration = Duration::from_millis(50);
+/// With `once`: how long nothing may come after every partition said that it ended.
+const QUIET_MS: i64 = 1_000;
+
+/// What a worker needs to know.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Brokers, `host:port,host:port`.
+    pub brokers: String,
+    /// Consumer group.
+    pub group: String,
+    /// Name of the cluster in stream names.
+    pub cluster: String,
+    /// Any librdkafka property, over the defaults below.
+    pub properties: BTreeMap<String, String>,
+    /// Feeds.
+    pub feeds: Vec<Feed>,
+    /// When batches are due.
+    pub flush: FlushPolicy,
+    /// Stop at the end offsets seen at the start.
+    pub once: bool,
+}
+
+/// Runs a worker until `stop` is set, or to the end of the topics with `once`.
+///
+/// # Errors
+/// When Kafka cannot be reached at the start, a topic is missing, or the lake cannot be read.
+pub fn run(lake: &Lake, config: &WorkerConfig, stop: &AtomicBool) -> Result<Summary, IngestError> {
+    let table = events::open(lake)?;
+    let context = Context { table: table.clone(), config: config.clone(), shared: Arc::default() };
+    let shared = Arc::clone(&context.shared);
+    let consumer: BaseConsumer<Context> =
+        client_config(config).create_with_context(context).map_err(|source| IngestError::Kafka { action: "start the consumer", source })?;
+    let ends = end_offsets(&consumer, config)?;
+    let topics: Vec<&str> = config.feeds.iter().map(|feed| feed.topic.as_str()).collect();
+    consumer.subscribe(&topics).map_err(|source| IngestError::Kafka { action: "subscribe", source })?;
+    let mut worker = Worker {
+        lake,
+        config,
+        table,
+        shared,
+        batch: EventBatch::new(now_us() / 1000),
+        batch_since_us: now_us(),
+        next: BTreeMap::new(),
+        done: Run::default(),
+        last_record_us: now_us(),
+        ends_seen: 0,
+    };
+    while !stop.load(Ordering::Relaxed) {
+        worker.step(&consumer, stop)?;
+        if config.once && worker.is_at_end(&ends) {
+            break;
+        }
+    }
+    worker.flush(&consumer, stop)?;
+    worker.finish()
+}
+
+/// What a run did so far.
+#[derive(Debug, Default)]
+struct Run {
+    counts: Counts,
+    commits: u64,
+    batch_ids: Vec<String>,
+}
+
+struct Worker<'a> {
+    lake: &'a Lake,
+    config: &'a WorkerConfig,
+    table: Table,
+    shared: Arc<Mutex<Shared>>,
+    batch: EventBatch,
+    batch_since_us: i64,
+    /// Next offset of each partition that is assigned.
+    next: BTreeMap<(String, i32), i64>,
+    done: Run,
+    last_record_us: i64,
+    ends_seen: usize,
+}
+
+impl Worker<'_> {
+    fn step(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool) -> Result<(), IngestError> {
+        let polled = consumer.poll(POLL);
+        self.follow_assignment();
+        match polled {
+            None => {}
+            Some(Ok(message)) => self.take(&message),
+            Some(Err(KafkaError::PartitionEOF(_))) => self.ends_seen += 1,
+            Some(Err(error)) => report(&error),
+        }
+        let age_ms = (now_us() - self.batch_since_us) / 1000;
+        if !self.batch.is_empty() && self.config.flush.is_due(self.batch.size_bytes(), age_ms) {
+            self.flush(consumer, stop)?;
+        }
+        Ok(())
+    }
+
+    /// After a rebalance the batch is dropped: its next owner reads the same records from the table's positions.
+    fn follow_assignment(&mut self) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(assigned) = shared.changed.take() else { return };
+        self.next = assigned;
+        drop(shared);
+        self.ends_seen = 0;
+        self.new_batch();
+    }
+
+    fn new_batch(&mut self) {
+        self.batch = EventBatch::new(now_us() / 1000);
+        self.batch_since_us = now_us();
+    }
+
+    fn take(&mut self, message: &BorrowedMessage<'_>) {
+        let key = (message.topic().to_owned(), message.partition());
+        let Some(next) = self.next.get_mut(&key) else { return };
+        let Some(feed) = self.config.feeds.iter().find(|f| f.topic == message.topic()) else { return };
+        if message.offset() < *next {
+            return;
+        }
+        if self.batch.is_empty() {
+            self.batch_since_us = now_us();
+        }
+        let origin = origin(self.config, feed, message.partition());
+        let rows = decode(self.lake, feed, &origin, message);
+        self.batch.push(&origin, *next - 1, message.offset(), rows);
+        *next = message.offset() + 1;
+        self.last_record_us = now_us();
+    }
+
+    fn flush(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool) -> Result<(), IngestError> {
+        if self.batch.is_empty() {
+            return Ok(());
+        }
+        let now_ms = now_us() / 1000;
+        let sealed = std::mem::replace(&mut self.batch, EventBatch::new(now_ms)).seal(self.lake, now_ms)?;
+        let mut wait = Duration::from_millis(100);
+        let outcome = loop {
+            match sealed.commit(&self.table) {
+                Ok(outcome) => break outcome,
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "the commit failed and is repeated");
+                    if stop.load(Ordering::Relaxed) {
+                        return Err(error.into());
+                    }
+                    std::thread::sleep(wait);
+                    wait = (wait * 2).min(Duration::from_secs(10));
+                }
+            }
+        };
+        match outcome {
+            CommitOutcome::Committed { version } => {
+                self.done.counts += sealed.counts();
+                self.done.commits += 1;
+                self.done.batch_ids.push(sealed.batch_id().to_owned());
+                tracing::debug!(version, records = sealed.counts().records, "committed");
+                self.show_progress(consumer);
+            }
+            CommitOutcome::AlreadyCommitted => tracing::warn!("the batch was in the table already: a reply was lost"),
+            CommitOutcome::Refused(decision) => {
+                tracing::warn!(?decision, "another owner took some of this batch; reading on from the table");
+                self.rewind(consumer)?;
+            }
+        }
+        self.new_batch();
+        Ok(())
+    }
+
+    /// Kafka's own positions, for lag displays only; nothing reads them back.
+    fn show_progress(&self, consumer: &BaseConsumer<Context>) {
+        let mut list = TopicPartitionList::new();
+        for ((topic, partition), next) in &self.next {
+            // A partition that cannot be listed only misses its lag display.
+            let _ = list.add_partition_offset(topic, *partition, Offset::Offset(*next));
+        }
+        if let Err(error) = consumer.commit(&list, CommitMode::Async) {
+            tracing::debug!(%error, "lag display not updated");
+        }
+    }
+
+    fn rewind(&mut self, consumer: &BaseConsumer<Context>) -> Result<(), IngestError> {
+        self.table.refresh()?;
+        for ((topic, partition), next) in &mut self.next {
+            let Some(feed) = self.config.feeds.iter().find(|f| &f.topic == topic) else { continue };
+            let recorded = events::position(&self.table, &origin(self.config, feed, *partition));
+            let wanted = recorded.map_or(*next, |r| r + 1);
+            *next = wanted;
+            let sought = consumer.seek(topic, *partition, Offset::Offset(wanted), WATERMARK_TIMEOUT);
+            sought.map_err(|source| IngestError::Kafka { action: "seek to the recorded position", source })?;
+        }
+        Ok(())
+    }
+
+    fn is_at_end(&self, ends: &BTreeMap<(String, i32), i64>) -> bool {
+        let stopped = self.shared.lock().unwrap_or_else(PoisonError::into_inner).stopped.clone();
+        let all_read = ends.iter().all(|(key, end)| *end <= 0 || stopped.contains(key) || self.next.get(key).is_some_and(|next| next >= end));
+        let quiet = now_us() - self.last_record_us > QUIET_MS * 1000;
+        all_read && !self.next.is_empty() || (!self.next.is_empty() && self.ends_seen >= self.next.len() && quiet)
+    }
+
+    fn finish(self) -> Result<Summary, IngestError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|e| IngestError::Refused(format!("cannot start a runtime: {e}")))?;
+        let duplicates = runtime.block_on(async {
+            follow::advance(self.lake, now_us() / 1000).await?;
+            follow::duplicates_of(self.lake, &self.done.batch_ids).await
+        })?;
+        let stopped = self.shared.lock().unwrap_or_else(PoisonError::into_inner).stopped.len() as u64;
+        Ok(Summary::of(self.done.counts, duplicates, self.done.commits, stopped))
+    }
+}
+
+fn decode(lake: &Lake, feed: &Feed, origin: &Origin, message: &BorrowedMessage<'_>) -> Vec<schemas::Row> {
+    let headers: Vec<(String, Vec<u8>)> = message
+        .headers()
+        .map(|all| all.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect())
+        .unwrap_or_default();
+    let (timestamp_ms, log_append) = match message.timestamp() {
+        Timestamp::CreateTime(ms) => (Some(ms), false),
+        Timestamp::LogAppendTime(ms) => (Some(ms), true),
+        Timestamp::NotAvailable => (None, false),
+    };
+    let kafka = KafkaFacts {
+        topic: message.topic(),
+        timestamp_us: timestamp_ms.filter(|ms| *ms >= 0).map(|ms| ms.saturating_mul(1000)),
+        log_append,
+        key: message.key(),
+        headers: &headers,
+    };
+    let record = Record {
+        stream: &origin.stream,
+        incarnation: &origin.incarnation,
+        partition: origin.partition,
+        offset: message.offset(),
+        kafka: Some(kafka),
+        payload: message.payload(),
+    };
+    Decoder { source: &feed.source, keys: lake.keys() }.decode(&record, now_us())
+}
+
+fn origin(config: &WorkerConfig, feed: &Feed, partition: i32) -> Origin {
+    Origin { stream: format!("kafka:{}/{}", config.cluster, feed.topic), incarnation: feed.incarnation.clone(), partition }
+}
+
+fn report(error: &KafkaError) {
+    match error.rdkafka_error_code() {
+        // librdkafka reconnects by itself.
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => tracing::debug!(%error, "the broker does not answer"),
+        _ => tracing::warn!(%error, "Kafka reports"),
+    }
+}
+
+fn client_config(config: &WorkerConfig) -> ClientConfig {
+    let mut client = ClientConfig::new();
+    for (key, value) in [
+        ("enable.auto.commit", "false"),
+        ("enable.auto.offset.store", "false"),
+        ("enable.partition.eof", "true"),
+        ("auto.offset.reset", "error"),
+        ("isolation.level", "read_committed"),
+        ("check.crcs", "true"),
+        ("allow.auto.create.topics", "false"),
+        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("queued.max.messages.kbytes", "65536"),
+        ("fetch.queue.backoff.ms", "50"),
+        ("fetch.wait.max.ms", "100"),
+        ("message.max.bytes", "33554432"),
+        ("receive.message.max.bytes", "134217728"),
+        ("topic.metadata.refresh.interval.ms", "30000"),
+    ] {
+        client.set(key, value);
+    }
+    client.set("bootstrap.servers", &config.brokers).set("group.id", &config.group);
+    for (key, value) in &config.properties {
+        client.set(key, value);
+    }
+    client
+}
+
+/// End offsets of every partition of every feed, as they are now.
+fn end_offsets(consumer: &BaseConsumer<Context>, config: &WorkerConfig) -> Result<BTreeMap<(String, i32), i64>, IngestError> {
+    let mut ends = BTreeMap::new();
+    for feed in &config.feeds {
+        let metadata = consumer.fetch_metadata(Some(&feed.topic), WATERMARK_TIMEOUT);
+        let metadata = metadata.map_err(|source| IngestError::Kafka { action: "reach the brokers", source })?;
+        let partitions = metadata.topics().first().map(|t| t.partitions().iter().map(|p| p.id()).collect::<Vec<_>>()).unwrap_or_default();
+        if partitions.is_empty() {
+            return Err(IngestError::Refused(format!("topic `{}` does not exist on {}", feed.topic, config.brokers)));
+        }
+        for partition in partitions {
+            let (low, high) = consumer
+                .fetch_watermarks(&feed.topic, partition, WATERMARK_TIMEOUT)
+                .map_err(|source| IngestError::Kafka { action: "read the end offsets", source })?;
+            ends.insert((feed.topic.clone(), partition), if high > low { high } else { 0 });
+        }
+    }
+    Ok(ends)
+}
+
+/// What the rebalance callback tells the loop.
+#[derive(Debug, Default)]
+struct Shared {
+    /// The whole assignment with next offsets, when it changed.
+    changed: Option<BTreeMap<(String, i32), i64>>,
+    assigned: BTreeMap<(String, i32), i64>,
+    stopped: BTreeSet<(String, i32)>,
+}
+
+struct Context {
+    table: Table,
+    config: WorkerConfig,
+    shared: Arc<Mutex<Shared>>,
+}
+
+impl ClientContext for Context {
+    fn error(&self, error: KafkaError, reason: &str) {
+        tracing::debug!(%error, reason, "Kafka client");
+    }
+}
+
+impl ConsumerContext for Context {
+    fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
+        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
+        let assign = err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
+        let keys: Vec<(String, i32)> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+        let result = if assign {
+            let starts = self.starts(consumer, &keys, cooperative);
+            match (cooperative, starts) {
+                (true, starts) => consumer.incremental_assign(&starts),
+                (false, starts) => consumer.assign(&starts),
+            }
+        } else {
+            self.revoke(&keys, cooperative);
+            if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }
+        };
+        if let Err(error) = result {
+            tracing::error!(%error, "the assignment could not be applied");
+        }
+    }
+}
+
+impl Context {
+    fn revoke(&self, keys: &[(String, i32)], cooperative: bool) {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if cooperative {
+            keys.iter().for_each(|key| {
+                shared.assigned.remove(key);
+            });
+        } else {
+            shared.assigned.clear();
+        }
+        self.keep_rest(&mut shared);
+    }
+
+    fn starts(&self, consumer: &BaseConsumer<Self>, keys: &[(String, i32)], cooperative: bool) -> TopicPartitionList {
+        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+        if !cooperative {
+            shared.assigned.clear();
+        }
+        if let Err(error) = self.table.refresh() {
+            tracing::error!(error = &error as &dyn std::error::Error, "the table could not be read; its positions may be old, commits will be refused");
+        }
+        let mut list = TopicPartitionList::new();
+        for (topic, partition) in keys {
+            let key = (topic.clone(), *partition);
+            let offset = match self.start_of(consumer, topic, *partition) {
+                Some(offset) => {
+                    shared.stopped.remove(&key);
+                    shared.assigned.insert(key, offset);
+                    Offset::Offset(offset)
+                }
+                None => {
+                    shared.stopped.insert(key);
+                    Offset::End
+                }
+            };
+            if let Err(error) = list.add_partition_offset(topic, *partition, offset) {
+                tracing::error!(%error, topic, partition, "the partition could not be listed");
+            }
+        }
+        self.keep_rest(&mut shared);
+        list
+    }
+
+    /// The loop drops its batch, so what it kept of other partitions is read again from the table's positions.
+    fn keep_rest(&self, shared: &mut Shared) {
+        for ((topic, partition), next) in &mut shared.assigned {
+            let feed = self.config.feeds.iter().find(|f| &f.topic == topic);
+            let recorded = feed.and_then(|feed| events::position(&self.table, &origin(&self.config, feed, *partition)));
+            *next = recorded.map_or(*next, |r| r + 1);
+        }
+        shared.changed = Some(shared.assigned.clone());
+    }
+
+    fn start_of(&self, consumer: &BaseConsumer<Self>, topic: &str, partition: i32) -> Option<i64> {
+        let feed = self.config.feeds.iter().find(|f| f.topic == topic)?;
+        let recorded = events::position(&self.table, &origin(&self.config, feed, partition));
+        let (low, high) = match consumer.fetch_watermarks(topic, partition, WATERMARK_TIMEOUT) {
+            Ok(watermarks) => watermarks,
+            Err(error) => {
+                tracing::warn!(%error, topic, partition, "no watermarks; starting from the recorded position");
+                return Some(recorded.map_or(0, |r| r + 1));
+            }
+        };
+        match start::decide(recorded, low, high) {
+            Start::At(offset) => Some(offset),
+            Start::Lost { first, low } => {
+                tracing::error!(topic, partition, first, low, "records were deleted from the topic before they were read; the partition is stopped. Raise `incarnation` of this source to go on after the gap");
+                None
+            }
+            Start::Ahead { recorded, high } => {
+                tracing::error!(topic, partition, recorded, high, "the table is ahead of the topic: it was made anew. The partition is stopped. Raise `incarnation` of this source to read it from the start");
+                None
+            }
+        }
+    }
+}

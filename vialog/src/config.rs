@@ -1,0 +1,196 @@
+//! The configuration file: read raw, checked once, passed on by hand.
+//!
+//! Unknown keys are refused, durations are written `"10s"`, sizes `"64MiB"`. `vialog.toml` at the top of the
+//! repository is the commented default file.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, Result, bail};
+use ingest::Feed;
+use ingest::flush::FlushPolicy;
+use ingest::kafka::WorkerConfig;
+use schemas::adapters::Adapter;
+use schemas::decode::Source;
+use serde::Deserialize;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawConfig {
+    environment: String,
+    lake: RawLake,
+    kafka: Option<RawKafka>,
+    #[serde(default)]
+    ingest: RawIngest,
+    #[serde(default)]
+    source: Vec<RawSource>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawLake {
+    uri: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawKafka {
+    brokers: String,
+    #[serde(default = "default_group")]
+    group: String,
+    #[serde(default = "default_cluster")]
+    cluster: String,
+    #[serde(default)]
+    properties: BTreeMap<String, String>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawIngest {
+    flush_age: Option<String>,
+    flush_size: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    topic: String,
+    adapter: String,
+    tenant: Option<String>,
+    instance: Option<String>,
+    incarnation: Option<String>,
+}
+
+fn default_group() -> String {
+    "vialog".into()
+}
+
+fn default_cluster() -> String {
+    "main".into()
+}
+
+/// A configuration that was checked.
+#[derive(Debug)]
+pub(crate) struct Config {
+    /// Where the lake is.
+    pub(crate) lake_uri: String,
+    /// The ingest worker, when `[kafka]` is there.
+    pub(crate) worker: Option<WorkerConfig>,
+}
+
+impl Config {
+    /// Reads and checks a file.
+    pub(crate) fn read(path: &str) -> Result<Self> {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration `{path}`"))?;
+        Self::parse(&text).with_context(|| format!("in `{path}`"))
+    }
+
+    /// Checks a text.
+    pub(crate) fn parse(text: &str) -> Result<Self> {
+        let raw: RawConfig = toml::from_str(text)?;
+        if !matches!(raw.environment.as_str(), "development" | "staging" | "production") {
+            bail!("environment = \"{}\": use development, staging or production", raw.environment);
+        }
+        let feeds = raw.source.iter().map(|source| feed(source, &raw.environment)).collect::<Result<Vec<_>>>()?;
+        let flush = flush(&raw.ingest)?;
+        let worker = raw.kafka.map(|kafka| WorkerConfig {
+            brokers: kafka.brokers,
+            group: kafka.group,
+            cluster: kafka.cluster,
+            properties: kafka.properties,
+            feeds,
+            flush,
+            once: false,
+        });
+        Ok(Self { lake_uri: raw.lake.uri, worker })
+    }
+}
+
+fn feed(raw: &RawSource, environment: &str) -> Result<Feed> {
+    Ok(Feed {
+        topic: raw.topic.clone(),
+        incarnation: raw.incarnation.clone().unwrap_or_else(|| "1".into()),
+        source: Source {
+            adapter: adapter(&raw.adapter)?,
+            tenant: raw.tenant.clone().unwrap_or_else(|| "default".into()),
+            instance: raw.instance.clone().unwrap_or_else(|| raw.topic.clone()),
+            environment: environment.to_owned(),
+        },
+    })
+}
+
+/// The adapter of a name, or an error that lists them all.
+pub(crate) fn adapter(name: &str) -> Result<Adapter> {
+    let names: Vec<&str> = Adapter::ALL.iter().map(|a| a.name()).collect();
+    Adapter::by_name(name).with_context(|| format!("`{name}` is no adapter; there are: {}", names.join(", ")))
+}
+
+fn flush(raw: &RawIngest) -> Result<FlushPolicy> {
+    let mut policy = FlushPolicy::default();
+    if let Some(text) = &raw.flush_age {
+        policy.age_ms = duration_ms(text).with_context(|| format!("flush_age = \"{text}\": write it as \"1s\" or \"500ms\""))?;
+    }
+    if let Some(text) = &raw.flush_size {
+        policy.size_bytes = size_bytes(text).with_context(|| format!("flush_size = \"{text}\": write it as \"64MiB\""))?;
+    }
+    Ok(policy)
+}
+
+fn duration_ms(text: &str) -> Option<i64> {
+    let units = [("ms", 1), ("s", 1_000), ("m", 60_000), ("h", 3_600_000)];
+    units.iter().find_map(|(unit, factor)| text.strip_suffix(unit)?.trim().parse::<i64>().ok()?.checked_mul(*factor))
+}
+
+fn size_bytes(text: &str) -> Option<usize> {
+    let units = [("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("B", 1)];
+    units.iter().find_map(|(unit, factor)| text.strip_suffix(unit)?.trim().parse::<usize>().ok()?.checked_mul(*factor))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALLEST: &str = r#"
+environment = "production"
+[lake]
+uri = "lake"
+[kafka]
+brokers = "127.0.0.1:9092"
+[[source]]
+topic = "okta.system-log"
+adapter = "okta"
+"#;
+
+    #[test]
+    fn the_smallest_file_has_sane_defaults() {
+        let config = Config::parse(SMALLEST).unwrap();
+        let worker = config.worker.unwrap();
+        assert_eq!((worker.group.as_str(), worker.flush.age_ms), ("vialog", 1_000));
+        assert_eq!(worker.feeds[0].source.instance, "okta.system-log");
+    }
+
+    #[test]
+    fn the_default_file_is_valid() {
+        assert!(Config::parse(include_str!("../../vialog.toml")).is_ok());
+    }
+
+    #[test]
+    fn what_is_wrong_is_refused_with_a_reason() {
+        for (from, to, expected) in [
+            ("uri = \"lake\"", "uri = \"lake\"\ncolour = 1", "unknown field"),
+            ("\"production\"", "\"prod\"", "use development"),
+            ("\"okta\"", "\"octa\"", "is no adapter"),
+            ("[kafka]", "[ingest]\nflush_age = \"soon\"\n[kafka]", "write it as"),
+        ] {
+            let error = format!("{:#}", Config::parse(&SMALLEST.replace(from, to)).unwrap_err());
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn durations_and_sizes_have_units() {
+        assert_eq!(duration_ms("500ms"), Some(500));
+        assert_eq!(duration_ms("2m"), Some(120_000));
+        assert_eq!(duration_ms("10"), None);
+        assert_eq!(size_bytes("64MiB"), Some(64 << 20));
+    }
+}

@@ -1,0 +1,23 @@
+//! What a person at the terminal sees: results on standard output, errors with their whole chain on standard error.
+
+use std::io::Write;
+
+/// Prints an error with its causes, one a line.
+pub(crate) fn error(error: &anyhow::Error) {
+    let mut err = std::io::stderr().lock();
+    // Where even standard error is gone there is nobody to tell.
+    let _ = writeln!(err, "error: {error}");
+    for cause in error.chain().skip(1) {
+        let _ = writeln!(err, "  because: {cause}");
+    }
+}
+
+/// Prints one line of result.
+pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{text}")?)
+}
+
+/// Prints one JSON object.
+pub(crate) fn object(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    line(&serde_json::to_string(value)?)
+}
