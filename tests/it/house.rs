@@ -1,0 +1,149 @@
+//! The layout is what ARCHITECTURE.md says: who depends on whom, where external crates live, how long files are.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use crate::support::repository;
+
+/// Crates of ours that each crate may use.
+const EDGES: &[(&str, &[&str])] = &[
+    ("schemas", &[]),
+    ("ledger", &[]),
+    ("lake", &["schemas", "ledger"]),
+    ("ingest", &["lake", "schemas"]),
+    ("detector", &["lake", "schemas"]),
+    ("query", &["lake", "schemas"]),
+    ("vialog", &["schemas", "lake", "ingest", "detector", "query"]),
+];
+
+/// External crates that have one home (tests apart).
+const HOMES: &[(&str, &[&str])] = &[
+    ("rdkafka", &["ingest"]),
+    ("parquet", &["lake", "query"]),
+    ("datafusion", &["lake", "detector", "query"]),
+    ("anyhow", &["vialog"]),
+    ("clap", &["vialog"]),
+    ("toml", &["vialog"]),
+    ("hmac", &["schemas"]),
+    ("regex", &["schemas"]),
+];
+
+const MAX_LINES: usize = 400;
+const MAX_FUNCTION_LINES: usize = 60;
+
+fn dependencies(krate: &str) -> BTreeSet<String> {
+    let text = std::fs::read_to_string(repository().join(krate).join("Cargo.toml")).unwrap();
+    let section = text.split("[dependencies]").nth(1).unwrap_or_default();
+    let section = section.split("\n[").next().unwrap_or_default();
+    section.lines().filter_map(|line| line.split(['.', ' ', '=']).next()).filter(|n| !n.is_empty()).map(str::to_owned).collect()
+}
+
+#[test]
+fn crates_depend_only_downwards_and_never_on_a_neighbour() {
+    let ours: BTreeSet<&str> = EDGES.iter().map(|(name, _)| *name).collect();
+    for (krate, allowed) in EDGES {
+        let used = dependencies(krate);
+        let wrong: Vec<_> = used.iter().filter(|d| ours.contains(d.as_str()) && !allowed.contains(&d.as_str())).collect();
+        assert!(wrong.is_empty(), "{krate} may not depend on {wrong:?}");
+    }
+}
+
+#[test]
+fn external_crates_stay_at_home() {
+    for (external, homes) in HOMES {
+        for (krate, _) in EDGES {
+            assert!(!dependencies(krate).contains(*external) || homes.contains(krate), "{krate} may not use {external}; its home is {homes:?}");
+        }
+    }
+}
+
+fn sources() -> BTreeMap<PathBuf, String> {
+    let mut found = BTreeMap::new();
+    let mut folders: Vec<PathBuf> = EDGES.iter().map(|(krate, _)| repository().join(krate).join("src")).collect();
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|e| e == "rs") {
+                found.insert(path.clone(), std::fs::read_to_string(&path).unwrap());
+            }
+        }
+    }
+    found
+}
+
+fn without_tests(text: &str) -> &str {
+    text.split("\n#[cfg(test)]\nmod tests").next().unwrap_or(text)
+}
+
+fn is_table(path: &Path) -> bool {
+    // The list of columns is data: one line a column.
+    path.ends_with("schemas/src/columns.rs")
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_is_short() {
+    for (path, text) in sources() {
+        assert!(text.starts_with("//!"), "{} has no header", path.display());
+        let lines = without_tests(&text).lines().count();
+        assert!(lines <= MAX_LINES || is_table(&path), "{} has {lines} lines without its tests, at most {MAX_LINES}", path.display());
+    }
+}
+
+#[test]
+fn functions_are_short() {
+    for (path, text) in sources() {
+        let mut start = None;
+        for (number, line) in without_tests(&text).lines().enumerate() {
+            let indent = line.len() - line.trim_start().len();
+            let code = line.trim_start();
+            let opens = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn "].iter().any(|p| code.starts_with(p));
+            if opens && start.is_none() {
+                start = Some((number, indent));
+            }
+            if let Some((first, depth)) = start {
+                if line.starts_with(&format!("{}}}", " ".repeat(depth))) && indent == depth {
+                    let length = number - first + 1;
+                    assert!(length <= MAX_FUNCTION_LINES, "{}:{} is a function of {length} lines", path.display(), first + 1);
+                    start = None;
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_rule_is_named_in_rust_and_no_todo_is_left() {
+    let rules = repository().join("detector/rules");
+    let mut names = Vec::new();
+    for family in std::fs::read_dir(rules).unwrap() {
+        for rule in std::fs::read_dir(family.unwrap().path()).unwrap() {
+            names.push(rule.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+        }
+    }
+    assert!(!names.is_empty());
+    for (path, text) in sources() {
+        for name in &names {
+            assert!(!text.contains(name.as_str()), "{} names the rule {name}", path.display());
+        }
+        assert!(!text.contains(concat!("TO", "DO")), "{} has one", path.display());
+    }
+}
+
+#[test]
+fn every_column_has_its_line_in_the_documentation() {
+    let text = std::fs::read_to_string(repository().join("docs/events.md")).unwrap();
+    let columns = std::fs::read_to_string(repository().join("schemas/src/columns.rs")).unwrap();
+    let names = columns.lines().filter_map(|line| {
+        let mut words = line.trim().split_whitespace();
+        let class = words.next()?;
+        words.next()?;
+        matches!(class, "plain" | "sensitive").then(|| words.next().unwrap_or_default().trim_end_matches(':').to_owned())
+    });
+    let names: Vec<String> = names.collect();
+    assert!(names.len() > 150, "only {} columns were found", names.len());
+    for name in names {
+        assert!(text.contains(&format!("| `{name}` |")), "{name} has no line in docs/events.md");
+    }
+}

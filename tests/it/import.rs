@@ -1,0 +1,108 @@
+//! Files through the adapters: counts add up, a second import adds nothing, bad input is kept.
+
+use std::io::Write;
+use std::process::{Command, Stdio};
+
+use crate::support::{binary, number, query, repository, shared, skip, summary, vialog};
+
+fn fixture(name: &str) -> String {
+    repository().join("tests/fixtures").join(name).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn importing_the_same_file_twice_adds_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().join("lake");
+    let args = ["import", "--lake", lake.to_str().unwrap(), "--adapter", "keycloak", "--format", "json", &fixture("keycloak.jsonl")];
+    let first = summary(&args);
+    assert_eq!(first["records"], first["records_with_events"]);
+    assert!(first["events"].as_u64() > Some(0));
+    assert_eq!(summary(&args)["events"], 0);
+    assert_eq!(number(&lake, "SELECT count(*) FROM events"), first["events"].as_i64().unwrap());
+}
+
+#[test]
+fn the_two_doors_of_keycloak_give_each_event_once() {
+    let Some(captured) = shared("samples/captured/keycloak") else {
+        return skip("the_two_doors_of_keycloak_give_each_event_once", "no ../shared");
+    };
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().join("lake");
+    let file = |name: &str| captured.join(name).to_str().unwrap().to_owned();
+    let (api, listener) = (file("user-events.jsonl"), file("listener-events.jsonl"));
+    let found = summary(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "keycloak", "--format", "json", &api, &listener]);
+    assert_eq!((found["records"].as_u64(), found["records_with_events"].as_u64(), found["records_duplicate"].as_u64()), (Some(432), Some(216), Some(216)));
+    assert_eq!(number(&lake, "SELECT count(*) FROM events"), 216);
+}
+
+#[test]
+fn a_record_that_is_no_event_is_kept_with_its_reason_and_without_its_secret() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().join("lake");
+    let mut child = Command::new(binary())
+        .args(["import", "--lake", lake.to_str().unwrap(), "--adapter", "opa", "--format", "json", "-"])
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = "not json, password=hunter2-canary\n{\"decision_id\":\"d1\",\"timestamp\":\"2026-01-01T00:00:00Z\",\"input\":{\"password\":\"hunter2-canary\"},\"result\":true}\n\n{\"x\":1}\n";
+    child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((found["records"].as_u64(), found["records_with_events"].as_u64(), found["records_rejected"].as_u64(), found["records_empty"].as_u64()), (Some(4), Some(1), Some(2), Some(1)));
+    let reasons = query(&lake, "SELECT reason_code FROM rejections ORDER BY reason_code");
+    assert_eq!(reasons.iter().map(|r| r["reason_code"].as_str().unwrap()).collect::<Vec<_>>(), ["not_json", "unknown_shape"]);
+    assert!(!holds(folder.path(), b"hunter2-canary"), "the secret is on disk");
+}
+
+/// Whether any file below holds the bytes. Parquet pages are compressed, so the rows are asked as well.
+fn holds(folder: &std::path::Path, canary: &[u8]) -> bool {
+    let lake = folder.join("lake");
+    let everything = vialog(&["query", "--lake", lake.to_str().unwrap(), "--format", "json", "SELECT encode(raw_payload, 'escape') FROM events"]);
+    let rejected = query(&lake, "SELECT raw, reason FROM rejections");
+    let hex: String = canary.iter().map(|b| format!("{b:02x}")).collect();
+    let events = query(&lake, "SELECT raw_payload, params_json, ext FROM events");
+    let text = format!("{rejected:?} {events:?} {}", String::from_utf8_lossy(&everything.stdout));
+    if text.contains(&hex) || text.as_bytes().windows(canary.len()).any(|w| w == canary) {
+        return true;
+    }
+    let mut folders = vec![folder.to_owned()];
+    while let Some(next) = folders.pop() {
+        for entry in std::fs::read_dir(next).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if std::fs::read(&path).unwrap().windows(canary.len()).any(|w| w == canary) {
+                return true;
+            }
+        }
+    }
+    false
+}
+
+#[test]
+fn errors_say_what_to_do_and_exit_with_two() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().join("lake");
+    for (args, expected) in [
+        (vec!["query", "--lake", lake.to_str().unwrap(), "SELECT 1"], "there is no lake"),
+        (vec!["import", "--lake", lake.to_str().unwrap(), "--adapter", "nope", "x"], "is no adapter; there are"),
+        (vec!["ingest", "--config", "/nonexistent.toml"], "cannot read the configuration"),
+    ] {
+        let output = vialog(&args);
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{text}");
+        assert!(text.contains(expected), "{text}");
+    }
+    assert!(!lake.join("events").exists());
+}
+
+#[test]
+fn a_query_can_only_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().join("lake");
+    summary(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "keycloak", "--format", "json", &fixture("keycloak.jsonl")]);
+    for sql in ["DROP TABLE events", "CREATE TABLE x AS SELECT 1", "INSERT INTO events SELECT * FROM events", "COPY events TO '/tmp/x.csv'", "SET datafusion.execution.batch_size = 1"] {
+        assert_eq!(vialog(&["query", "--lake", lake.to_str().unwrap(), sql]).status.code(), Some(2), "{sql}");
+    }
+}

@@ -1,0 +1,76 @@
+//! What the tests share: the binary, a lake in a temporary folder, queries, skips.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+/// The repository.
+pub(crate) fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_owned()
+}
+
+/// The built binary: beside the folder of this test's own executable.
+pub(crate) fn binary() -> PathBuf {
+    let path = std::env::current_exe().unwrap().parent().unwrap().parent().unwrap().join("vialog");
+    assert!(path.is_file(), "build the binary first: `./dev test` does (looked for {})", path.display());
+    path
+}
+
+/// Prints a skip that `.ci/run` counts.
+pub(crate) fn skip(test: &str, why: &str) {
+    eprintln!("SKIP {test}: {why}");
+}
+
+/// A folder of `../shared`, when there is one.
+pub(crate) fn shared(path: &str) -> Option<PathBuf> {
+    let found = repository().parent()?.join("shared").join(path);
+    found.exists().then_some(found)
+}
+
+/// Runs the binary to its end.
+pub(crate) fn vialog(args: &[&str]) -> Output {
+    Command::new(binary()).args(args).env("RUST_LOG", "error").stdin(Stdio::null()).output().unwrap()
+}
+
+/// Runs the binary, expects exit code 0, and gives the last line as JSON.
+pub(crate) fn summary(args: &[&str]) -> Value {
+    let output = vialog(args);
+    assert!(output.status.success(), "{args:?}: {}", String::from_utf8_lossy(&output.stderr));
+    let text = String::from_utf8(output.stdout).unwrap();
+    serde_json::from_str(text.lines().last().unwrap()).unwrap()
+}
+
+/// Rows of a query as JSON objects.
+pub(crate) fn query(lake: &Path, sql: &str) -> Vec<Value> {
+    let output = vialog(&["query", "--lake", lake.to_str().unwrap(), "--format", "json", sql]);
+    assert!(output.status.success(), "{sql}: {}", String::from_utf8_lossy(&output.stderr));
+    String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+/// The one number of a query.
+pub(crate) fn number(lake: &Path, sql: &str) -> i64 {
+    query(lake, sql)[0].as_object().unwrap().values().next().unwrap().as_i64().unwrap()
+}
+
+/// A configuration file for topics of one adapter.
+pub(crate) fn write_config(folder: &Path, brokers: &str, sources: &[(&str, &str)], properties: &[(&str, &str)]) -> PathBuf {
+    let sources: String = sources.iter().map(|(topic, adapter)| format!("[[source]]\ntopic = \"{topic}\"\nadapter = \"{adapter}\"\n")).collect();
+    let properties: String = properties.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
+    let lake = folder.join("lake");
+    let text = format!(
+        "environment = \"staging\"\n[lake]\nuri = \"{}\"\n[ingest]\nflush_age = \"150ms\"\n[kafka]\nbrokers = \"{brokers}\"\ngroup = \"test\"\n[kafka.properties]\n{properties}\n{sources}",
+        lake.display()
+    );
+    let path = folder.join("vialog.toml");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+/// Starts a worker that runs until it is killed.
+pub(crate) fn start_worker(config: &Path) -> Child {
+    let log = std::fs::File::options().create(true).append(true).open(config.with_extension("log")).unwrap();
+    let mut command = Command::new(binary());
+    command.args(["ingest", "--config", config.to_str().unwrap()]).env("RUST_LOG", "info").stdin(Stdio::null());
+    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
