@@ -1,1 +1,51 @@
-//! placeholder
+//! Rules over the lake: baselines kept by day, rules run on what is new, alerts committed with their cursor.
+//!
+//! Rules are data; no rule has a name here. In reading order: [`rule`] (the file and its laws),
+//! [`baseline`] (what is learnt), [`evaluate`] (one rule over one span of versions), [`run`] (all of
+//! them), [`check`] (the tests in a rule file through the same engine).
+//!
+//! What makes it cheap and repeatable: a rule reads the events that are new to it and day rows of
+//! baselines before each event's day, never the whole history; so the same history gives the same alerts
+//! however it was cut into batches, and a step costs by new events.
+
+pub mod baseline;
+pub mod check;
+pub mod evaluate;
+pub mod rule;
+pub mod run;
+
+use datafusion::error::DataFusionError;
+
+/// A failure of the detector.
+#[derive(Debug, thiserror::Error)]
+pub enum DetectorError {
+    /// The lake failed.
+    #[error("the lake failed")]
+    Lake(#[from] lake::LakeError),
+    /// A rule file is wrong.
+    #[error("rule `{rule}`: {what}")]
+    Rule {
+        /// File or name of the rule.
+        rule: String,
+        /// What is wrong and how to mend it.
+        what: String,
+    },
+    /// SQL failed.
+    #[error("the SQL of `{rule}` failed")]
+    Sql {
+        /// Name of the rule or baseline.
+        rule: String,
+        /// Why.
+        #[source]
+        source: Box<DataFusionError>,
+    },
+    /// A file cannot be read.
+    #[error("cannot read `{path}`")]
+    File {
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}

@@ -32,6 +32,8 @@ use crate::summary::Summary;
 use crate::{Feed, IngestError, now_us};
 
 const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How often copies are decided while a worker runs.
+const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 const POLL: Duration = Duration::from_millis(50);
 /// With `once`: how long nothing may come after every partition said that it ended.
 const QUIET_MS: i64 = 1_000;
@@ -80,14 +82,28 @@ pub fn run(lake: &Lake, config: &WorkerConfig, stop: &AtomicBool) -> Result<Summ
         last_record_us: now_us(),
         ends_seen: 0,
     };
-    while !stop.load(Ordering::Relaxed) {
-        worker.step(&consumer, stop)?;
-        if config.once && worker.is_at_end(&ends) {
-            break;
-        }
-    }
-    worker.flush(&consumer, stop)?;
+    let ended = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| decide_copies(lake, &ended));
+        let result = worker.run(&consumer, stop, &ends);
+        ended.store(true, Ordering::Relaxed);
+        result
+    })?;
     worker.finish()
+}
+
+/// Keeps the views up while the worker runs: of several workers, one at a time wins each step.
+fn decide_copies(lake: &Lake, ended: &AtomicBool) {
+    let Ok(runtime) = tokio::runtime::Builder::new_current_thread().enable_all().build() else {
+        tracing::error!("no runtime for the copies follower; `events` will stand still");
+        return;
+    };
+    while !ended.load(Ordering::Relaxed) {
+        if let Err(error) = runtime.block_on(follow::advance(lake, now_us() / 1000)) {
+            tracing::warn!(error = &error as &dyn std::error::Error, "copies were not decided; trying again");
+        }
+        std::thread::sleep(FOLLOW_EVERY);
+    }
 }
 
 /// What a run did so far.
@@ -113,6 +129,16 @@ struct Worker<'a> {
 }
 
 impl Worker<'_> {
+    fn run(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool, ends: &BTreeMap<(String, i32), i64>) -> Result<(), IngestError> {
+        while !stop.load(Ordering::Relaxed) {
+            self.step(consumer, stop)?;
+            if self.config.once && self.is_at_end(ends) {
+                break;
+            }
+        }
+        self.flush(consumer, stop)
+    }
+
     fn step(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool) -> Result<(), IngestError> {
         let polled = consumer.poll(POLL);
         self.follow_assignment();

@@ -4,6 +4,9 @@
 //! lists of small structs of text and integers, a list of texts, and one map: what Delta, DuckDB
 //! and SQL all read.
 
+use crate::json::Json;
+use crate::time::{self, TimeFormat};
+
 /// Type of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -120,4 +123,66 @@ cell_from! {
     Vec<String> => Texts(v) v.as_slice();
     Vec<Struct> => Structs(v) v.as_slice();
     Vec<(String, String)> => Map(v) v.as_slice();
+}
+
+/// A column's value from JSON, for rows written by hand in tests of rules.
+pub(crate) trait FromJson: Sized {
+    /// The value, when it fits.
+    fn from_json(value: &Json<'_>) -> Option<Self>;
+}
+
+impl FromJson for String {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        value.scalar()
+    }
+}
+
+impl FromJson for i64 {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        // A time may be written as text.
+        value.integer().or_else(|| time::read(value, TimeFormat::Rfc3339).ok().map(|t| t.micros))
+    }
+}
+
+impl FromJson for i32 {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        value.integer().and_then(|n| n.try_into().ok())
+    }
+}
+
+impl FromJson for f64 {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        value.double()
+    }
+}
+
+impl FromJson for bool {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        value.flag()
+    }
+}
+
+impl FromJson for Vec<u8> {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        value.text().map(|t| t.as_bytes().to_vec())
+    }
+}
+
+impl FromJson for Vec<String> {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        value.texts()
+    }
+}
+
+impl FromJson for Vec<Struct> {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        let member = |v: &Json<'_>| v.scalar().map_or(Member::Null, Member::Text);
+        Some(value.items().iter().map(|item| item.items().iter().map(member).collect()).collect())
+    }
+}
+
+impl FromJson for Vec<(String, String)> {
+    fn from_json(value: &Json<'_>) -> Option<Self> {
+        Some(value.members().iter().map(|(k, v)| (k.to_string(), v.compact())).collect())
+    }
 }

@@ -79,6 +79,19 @@ macro_rules! columns {
             }
         }
 
+        impl Row {
+            /// Sets a column from a JSON value; false when there is no such column or the value does not fit.
+            pub fn set(&mut self, name: &str, value: &crate::json::Json<'_>) -> bool {
+                match name {
+                    $(stringify!($name) => {
+                        self.$name = crate::cell::FromJson::from_json(value);
+                        self.$name.is_some()
+                    })*
+                    _ => false,
+                }
+            }
+        }
+
         /// Column names as constants, for code that names one.
         #[allow(non_upper_case_globals, missing_docs)]
         pub mod name {

@@ -1,0 +1,137 @@
+//! The tests of a rule file through the real engine: a lake is made, events are committed, copies and baselines
+//! are brought up, the rule runs, and what it found is compared.
+
+use chrono::{Datelike, Weekday};
+use lake::Lake;
+use lake::events::{self, EventBatch, Origin};
+use schemas::Row;
+use schemas::json;
+
+use crate::rule::{Case, History, Rule};
+use crate::{DetectorError, run};
+
+/// Outcome of one case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CaseResult {
+    /// Its name.
+    pub case: String,
+    /// Entities that were expected.
+    pub expected: Vec<String>,
+    /// Entities that alerts were for.
+    pub found: Vec<String>,
+    /// Why the rule could not run, when it could not.
+    pub failure: Option<String>,
+}
+
+impl CaseResult {
+    /// Whether it found what was expected.
+    pub fn passed(&self) -> bool {
+        self.failure.is_none() && self.expected == self.found
+    }
+}
+
+/// Runs one case in a lake of its own in an empty folder.
+///
+/// # Errors
+/// When the case cannot be set up.
+pub async fn run_case(rule: &Rule, case: &Case, folder: &str) -> Result<CaseResult, DetectorError> {
+    let lake = Lake::open_or_create(folder)?;
+    let mut rows = Vec::new();
+    for history in &case.history {
+        history_rows(rule, history, &mut rows)?;
+    }
+    for event in &case.events {
+        rows.push(row_of(rule, event)?);
+    }
+    commit(&lake, rows)?;
+    let report = run::run(&lake, std::slice::from_ref(rule), i64::MAX / 2, 0).await?;
+    let mut found: Vec<String> = report.alerts.iter().map(|a| a.entity.clone()).collect();
+    let mut expected: Vec<String> = case.expect.iter().map(|e| e.entity.clone()).collect();
+    found.sort();
+    expected.sort();
+    let failure = report.failed.first().map(|(_, why)| why.clone());
+    Ok(CaseResult { case: case.name.clone(), expected, found, failure })
+}
+
+fn commit(lake: &Lake, rows: Vec<Row>) -> Result<(), DetectorError> {
+    let origin = Origin { stream: "test".into(), incarnation: "1".into(), partition: 0 };
+    let mut batch = EventBatch::new(0);
+    for (offset, mut row) in rows.into_iter().enumerate() {
+        let offset = i64::try_from(offset).unwrap_or(i64::MAX);
+        row.offset = Some(offset);
+        row.event_id.get_or_insert(format!("test:{offset}"));
+        row.raw_sha256 = Some(offset.to_be_bytes().to_vec());
+        batch.push(&origin, offset - 1, offset, vec![row]);
+    }
+    batch.seal(lake, 0)?.commit(&events::open(lake)?)?;
+    Ok(())
+}
+
+fn row_of(rule: &Rule, columns: &serde_json::Map<String, serde_json::Value>) -> Result<Row, DetectorError> {
+    let mut row = Row {
+        row_kind: Some("event".into()),
+        ingest_date: Some(0),
+        ingest_time: Some(0),
+        tenant: Some("default".into()),
+        stream: Some("test".into()),
+        incarnation: Some("1".into()),
+        partition: Some(0),
+        record_index: Some(0),
+        outcome: Some("success".into()),
+        ..Row::default()
+    };
+    for (name, value) in columns {
+        let text = value.to_string();
+        let fits = json::parse(text.as_bytes()).is_ok_and(|value| row.set(name, &value));
+        if !fits {
+            return Err(DetectorError::Rule { rule: rule.name.clone(), what: format!("a test sets `{name}` to {text}, which does not fit any column") });
+        }
+    }
+    row.event_date = row.event_time.map(schemas::time::day_of);
+    Ok(row)
+}
+
+fn history_rows(rule: &Rule, history: &History, rows: &mut Vec<Row>) -> Result<(), DetectorError> {
+    let template = row_of(rule, &history.set)?;
+    for day in history.first.iter_days().take(history.days as usize) {
+        if history.weekdays && matches!(day.weekday(), Weekday::Sat | Weekday::Sun) {
+            continue;
+        }
+        for hour in &history.hours {
+            for n in 0..history.each {
+                let start = day.and_hms_opt(*hour, n % 60, n / 60 % 60).map_or(0, |t| t.and_utc().timestamp_micros());
+                let mut row = template.clone();
+                row.event_time = Some(start);
+                row.event_date = Some(schemas::time::day_of(start));
+                if history.traced {
+                    row.trace_id = Some(format!("history-{}", rows.len()));
+                    let decision = Row { category: Some("authz_decision".into()), decision: Some("allow".into()), ..row.clone() };
+                    rows.push(decision);
+                    row.category = Some("tool_call".into());
+                }
+                rows.push(row);
+            }
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn every_test_of_every_rule_passes_through_the_engine() {
+        let mut failed = Vec::new();
+        for rule in crate::rule::pack().unwrap() {
+            for case in &rule.tests {
+                let folder = tempfile::tempdir().unwrap();
+                let result = run_case(&rule, case, folder.path().join("lake").to_str().unwrap()).await.unwrap();
+                if !result.passed() {
+                    failed.push(format!("{}: {result:?}", rule.name));
+                }
+            }
+        }
+        assert!(failed.is_empty(), "{}", failed.join("\n"));
+    }
+}

@@ -1,0 +1,114 @@
+//! One rule over the events of one span of versions: its SQL to alerts.
+
+use std::collections::BTreeSet;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use datafusion::prelude::{SQLOptions, SessionContext};
+use lake::alerts::Alert;
+use sha2::{Digest, Sha256};
+
+use crate::DetectorError;
+use crate::rule::Rule;
+
+/// Most event ids that an alert names.
+const MAX_EVIDENCE: usize = 20;
+
+/// What a rule found.
+#[derive(Debug, Clone, Default)]
+pub struct Findings {
+    /// The alerts, by id.
+    pub alerts: Vec<Alert>,
+    /// Identities without enough history.
+    pub learning: u64,
+    /// Why the rule cannot see, when it cannot.
+    pub blind: Option<String>,
+}
+
+/// Runs a rule in a session that has `new_events`. `known` are alert ids that are there already.
+///
+/// # Errors
+/// When the SQL is wrong, or is anything but a query.
+pub async fn evaluate(rule: &Rule, context: &SessionContext, as_of_us: i64, now_us: i64, known: &BTreeSet<String>) -> Result<Findings, DetectorError> {
+    let mut findings = Findings::default();
+    for batch in rows(rule, context, &rule.query, as_of_us).await? {
+        for alert in alerts_of(rule, &batch, now_us)? {
+            if !known.contains(&alert.alert_id) && !findings.alerts.iter().any(|a| a.alert_id == alert.alert_id) {
+                findings.alerts.push(alert);
+            }
+        }
+    }
+    findings.alerts.sort_by(|a, b| (a.event_time, &a.alert_id).cmp(&(b.event_time, &b.alert_id)));
+    if let Some(sql) = &rule.learning {
+        let batches = rows(rule, context, sql, as_of_us).await?;
+        findings.learning = batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0)?.parse().ok()).unwrap_or(0);
+    }
+    if let Some(sql) = &rule.blind {
+        let batches = rows(rule, context, sql, as_of_us).await?;
+        findings.blind = batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0));
+    }
+    Ok(findings)
+}
+
+async fn rows(rule: &Rule, context: &SessionContext, sql: &str, as_of_us: i64) -> Result<Vec<RecordBatch>, DetectorError> {
+    let failed = |source| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(source) };
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let frame = context.sql_with_options(&rule.filled(sql, as_of_us), options).await.map_err(failed)?;
+    frame.collect().await.map_err(failed)
+}
+
+fn alerts_of(rule: &Rule, batch: &RecordBatch, now_us: i64) -> Result<Vec<Alert>, DetectorError> {
+    let column = |name: &str| {
+        batch.column_by_name(name).ok_or_else(|| DetectorError::Rule { rule: rule.name.clone(), what: format!("the query gives no column `{name}`") })
+    };
+    let times = column("event_time")?;
+    let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
+    let times = cast(times, &micros).map_err(|e| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(e.into()) })?;
+    let times = times.as_primitive::<TimestampMicrosecondType>();
+    let get = |name: &str, row: usize| column(name).map(|c| text(c, row).unwrap_or_default());
+    let context = serde_json::json!({ "parameters": rule.parameters, "rule": rule.name, "title": rule.title }).to_string();
+    let mut alerts = Vec::new();
+    for row in 0..batch.num_rows() {
+        let (tenant, key) = (get("tenant", row)?, get("dedup_key", row)?);
+        alerts.push(Alert {
+            alert_id: alert_id(rule, &tenant, &key),
+            rule_id: rule.name.clone(),
+            rule_version: rule.version,
+            severity: rule.severity.clone(),
+            event_time: times.value(row),
+            tenant,
+            entity: get("entity", row)?,
+            reason: get("reason", row)?,
+            value: get("value", row)?,
+            expected: get("expected", row)?,
+            event_ids: texts(column("event_ids")?, row),
+            context: context.clone(),
+            status: "open".into(),
+            detected_at: now_us,
+        });
+    }
+    Ok(alerts)
+}
+
+/// The same finding has the same id, whatever batch it came in.
+fn alert_id(rule: &Rule, tenant: &str, key: &str) -> String {
+    let mut hash = Sha256::new();
+    for part in [rule.id.as_str(), &rule.version.to_string(), tenant, key] {
+        hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+        hash.update(part);
+    }
+    schemas::keys::hex(&hash.finalize()[..16])
+}
+
+fn text(column: &ArrayRef, row: usize) -> Option<String> {
+    let texts = cast(column, &DataType::Utf8).ok()?;
+    let texts = texts.as_string::<i32>();
+    (!texts.is_null(row)).then(|| texts.value(row).to_owned())
+}
+
+fn texts(column: &ArrayRef, row: usize) -> Vec<String> {
+    let Some(lists) = column.as_list_opt::<i32>().filter(|l| !l.is_null(row)) else { return Vec::new() };
+    let values = lists.value(row);
+    (0..values.len().min(MAX_EVIDENCE)).filter_map(|i| text(&values, i)).collect()
+}

@@ -1,0 +1,210 @@
+//! The rule file: metadata, parameters, SQL and tests; read, checked, and made ready to run.
+//!
+//! The SQL may name parameters as `{name}`, and `{as_of_us}`, the moment up to which the data counts as
+//! complete. It must give the columns of [`OUTPUT`]. `learning` counts identities without enough history;
+//! `blind` gives a sentence when the rule cannot see.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use serde::Deserialize;
+
+use crate::DetectorError;
+
+/// Columns that the query of a rule gives, in any order.
+pub const OUTPUT: &[&str] = &["tenant", "entity", "event_time", "dedup_key", "value", "expected", "reason", "event_ids"];
+
+/// The rules that come with the program.
+const PACK: &[&str] = &[
+    include_str!("../rules/time/off_hours.yaml"),
+    include_str!("../rules/data/bulk_export.yaml"),
+    include_str!("../rules/data/slow_drip.yaml"),
+    include_str!("../rules/tool/new_tool.yaml"),
+    include_str!("../rules/tool/new_destination.yaml"),
+    include_str!("../rules/pdp/unauthorised_call.yaml"),
+];
+
+/// A rule.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// UUID; never changes.
+    pub id: String,
+    /// `family/name`.
+    pub name: String,
+    /// For people.
+    pub title: String,
+    /// Goes up whenever the logic changes.
+    pub version: i32,
+    /// `experimental`, `test`, `stable` or `deprecated`.
+    pub status: String,
+    /// `low`, `medium`, `high` or `critical`.
+    pub severity: String,
+    /// What it looks for and why.
+    pub description: String,
+    /// What it reads.
+    pub sources: Vec<String>,
+    /// Columns without which it is blind.
+    pub required_fields: Vec<String>,
+    /// Framework ids, each framework with its version.
+    pub taxonomy: BTreeMap<String, Vec<String>>,
+    /// Numbers that the SQL names.
+    #[serde(default)]
+    pub parameters: BTreeMap<String, f64>,
+    /// What to do with an alert.
+    pub triage: Vec<String>,
+    /// What it misses.
+    pub known_gaps: String,
+    /// The SQL.
+    pub query: String,
+    /// SQL that counts identities being learnt.
+    pub learning: Option<String>,
+    /// SQL that gives a sentence when the rule cannot see.
+    pub blind: Option<String>,
+    /// Its tests.
+    pub tests: Vec<Case>,
+}
+
+/// One test: given history and events, expect alerts.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Case {
+    /// A sentence.
+    pub name: String,
+    /// Repeated events before.
+    #[serde(default)]
+    pub history: Vec<History>,
+    /// The events that are judged: column to value.
+    #[serde(default)]
+    pub events: Vec<serde_json::Map<String, serde_json::Value>>,
+    /// The alerts.
+    pub expect: Vec<Expected>,
+}
+
+/// Repeated events: on each of `days` days from `first`, `each` events in each hour.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct History {
+    /// Number of days.
+    pub days: u32,
+    /// First day.
+    pub first: chrono::NaiveDate,
+    /// Leave Saturdays and Sundays out.
+    #[serde(default)]
+    pub weekdays: bool,
+    /// Hours, UTC.
+    pub hours: Vec<u32>,
+    /// Events an hour.
+    pub each: u32,
+    /// Each event is a tool call with an allow decision in a trace of its own.
+    #[serde(default)]
+    pub traced: bool,
+    /// Columns of each.
+    pub set: serde_json::Map<String, serde_json::Value>,
+}
+
+/// An alert that a test expects.
+#[derive(Debug, Clone, Deserialize, PartialEq, Eq, PartialOrd, Ord)]
+#[serde(deny_unknown_fields)]
+pub struct Expected {
+    /// Its entity.
+    pub entity: String,
+}
+
+impl Rule {
+    /// Reads a rule and checks its laws. `origin` names it in errors.
+    ///
+    /// # Errors
+    /// A sentence that says what is wrong.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, DetectorError> {
+        let rule: Self = serde_yaml_ng::from_str(text).map_err(|e| DetectorError::Rule { rule: origin.into(), what: e.to_string() })?;
+        match rule.fault() {
+            Some(what) => Err(DetectorError::Rule { rule: rule.name, what }),
+            None => Ok(rule),
+        }
+    }
+
+    fn fault(&self) -> Option<String> {
+        if !matches!(self.severity.as_str(), "low" | "medium" | "high" | "critical") {
+            return Some(format!("severity `{}`: use low, medium, high or critical", self.severity));
+        }
+        if self.version < 1 {
+            return Some("version starts at 1".into());
+        }
+        if self.triage.is_empty() {
+            return Some("an alert needs at least one triage step".into());
+        }
+        let hits = self.tests.iter().filter(|t| !t.expect.is_empty()).count();
+        if hits == 0 || hits == self.tests.len() {
+            return Some("it needs at least one test that alerts and one that does not".into());
+        }
+        let missing: Vec<&str> = OUTPUT.iter().copied().filter(|column| !self.query.contains(column)).collect();
+        if !missing.is_empty() {
+            return Some(format!("the query must give the columns {}", missing.join(", ")));
+        }
+        let unknown = placeholders(&self.query).into_iter().find(|p| p != "as_of_us" && !self.parameters.contains_key(p));
+        unknown.map(|p| format!("the query names the parameter `{p}`, which is not listed"))
+    }
+
+    /// SQL with its parameters filled in.
+    pub fn filled(&self, sql: &str, as_of_us: i64) -> String {
+        let filled = sql.replace("{as_of_us}", &as_of_us.to_string());
+        self.parameters.iter().fold(filled, |sql, (name, value)| sql.replace(&format!("{{{name}}}"), &value.to_string()))
+    }
+}
+
+/// Names in braces.
+fn placeholders(sql: &str) -> Vec<String> {
+    sql.split('{').skip(1).filter_map(|rest| rest.split_once('}')).map(|(name, _)| name.to_owned()).collect()
+}
+
+/// The rules that come with the program.
+///
+/// # Errors
+/// When one of them is wrong, which its tests would have shown.
+pub fn pack() -> Result<Vec<Rule>, DetectorError> {
+    PACK.iter().enumerate().map(|(i, text)| Rule::parse(text, &format!("pack[{i}]"))).collect()
+}
+
+/// The rules of a folder and the folders in it.
+///
+/// # Errors
+/// When a file cannot be read or is wrong.
+pub fn folder(path: &Path) -> Result<Vec<Rule>, DetectorError> {
+    let failed = |source| DetectorError::File { path: path.display().to_string(), source };
+    let mut rules = Vec::new();
+    let mut entries: Vec<_> = std::fs::read_dir(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    entries.sort_by_key(std::fs::DirEntry::path);
+    for entry in entries {
+        let file = entry.path();
+        if file.is_dir() {
+            rules.extend(folder(&file)?);
+        } else if file.extension().is_some_and(|e| e == "yaml") {
+            let text = std::fs::read_to_string(&file).map_err(failed)?;
+            rules.push(Rule::parse(&text, &file.display().to_string())?);
+        }
+    }
+    Ok(rules)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_rule_file_is_in_the_pack_and_keeps_the_laws() {
+        let files = folder(&Path::new(env!("CARGO_MANIFEST_DIR")).join("rules")).unwrap();
+        let mut packed: Vec<String> = pack().unwrap().into_iter().map(|r| r.name).collect();
+        let mut found: Vec<String> = files.into_iter().map(|r| r.name).collect();
+        packed.sort();
+        found.sort();
+        assert_eq!(packed, found);
+    }
+
+    #[test]
+    fn a_rule_with_an_unlisted_parameter_is_refused() {
+        let text = PACK[0].replace("max_entropy: 0.9", "other: 0.9");
+        let error = Rule::parse(&text, "x").unwrap_err().to_string();
+        assert!(error.contains("max_entropy"), "{error}");
+    }
+}
