@@ -38,6 +38,8 @@ pub struct Rule {
     pub version: i32,
     /// `experimental`, `test`, `stable` or `deprecated`.
     pub status: String,
+    /// Kinds of incident that it is for, as labelled traffic names them.
+    pub detects: Vec<String>,
     /// `low`, `medium`, `high` or `critical`.
     pub severity: String,
     /// What it looks for and why.

@@ -15,7 +15,8 @@ use schemas::decode::Source;
 use serde_json::json;
 
 use crate::config::{self, Config};
-use crate::tell;
+use crate::demo::{self, DemoOptions};
+use crate::{detection, generate, tell};
 
 /// Audit-log pipeline and anomaly detector for AI agents.
 #[derive(Debug, Parser)]
@@ -27,10 +28,21 @@ pub(crate) struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// See it work: embedded broker, thirty days of labelled synthetic traffic, real ingest, detector, alerts.
+    Demo(DemoArgs),
     /// Consume the configured topics into the lake, exactly once.
     Ingest(IngestArgs),
     /// Import files (or `-`, standard input) through the same adapters, without Kafka.
     Import(ImportArgs),
+    /// Run every rule that is due to the end of the data.
+    Detect(DetectArgs),
+    /// List the rules, or run their tests through the real engine.
+    Rules {
+        #[command(subcommand)]
+        command: RulesCommand,
+    },
+    /// Write labelled synthetic traffic: `<adapter>.jsonl` and `labels.jsonl`.
+    Generate(GenerateArgs),
     /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, rejections, alerts.
     Query(QueryArgs),
     /// Recompute every leaf, root, count and range of a lake and compare them with its seals.
@@ -127,6 +139,64 @@ struct VerifyArgs {
     format: Output,
 }
 
+#[derive(Debug, Args)]
+struct DemoArgs {
+    /// End by itself with a report; exit code 0 only when its numbers reconcile.
+    #[arg(long)]
+    once: bool,
+    /// Folder of the lake. [default: a new temporary folder]
+    #[arg(long, value_name = "DIR")]
+    lake: Option<String>,
+    /// Seed of the traffic.
+    #[arg(long, default_value_t = 1)]
+    seed: u64,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    format: Output,
+}
+
+#[derive(Debug, Args)]
+struct DetectArgs {
+    #[command(flatten)]
+    lake: LakeArgs,
+    /// Run to the end of the data and stop (the only way so far).
+    #[arg(long, required = true)]
+    once: bool,
+    /// Treat the data as complete up to this moment (RFC 3339). [default: all of it]
+    #[arg(long, value_name = "T")]
+    as_of: Option<chrono::DateTime<chrono::Utc>>,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    format: Output,
+}
+
+#[derive(Debug, Args)]
+struct GenerateArgs {
+    /// Same seed, same bytes.
+    #[arg(long)]
+    seed: u64,
+    /// At least this many records; whole days are written.
+    #[arg(long, default_value_t = 10_000)]
+    events: usize,
+    /// Folder to write to.
+    #[arg(long, value_name = "DIR")]
+    out: std::path::PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+enum RulesCommand {
+    /// List the rules that come with the program.
+    List {
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        format: Output,
+    },
+    /// Run the tests of all rules, or of the rules in a folder.
+    Test {
+        /// Folder of rule files.
+        folder: Option<std::path::PathBuf>,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        format: Output,
+    },
+}
+
 #[derive(Debug, Subcommand)]
 enum SourcesCommand {
     /// List the adapters.
@@ -139,6 +209,11 @@ enum SourcesCommand {
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
+        Command::Demo(args) => demo(&args),
+        Command::Detect(args) => runtime()?.block_on(detection::detect(&args.lake.uri()?, args.as_of, args.format == Output::Json)),
+        Command::Rules { command: RulesCommand::List { format } } => detection::list(format == Output::Json),
+        Command::Rules { command: RulesCommand::Test { folder, format } } => runtime()?.block_on(detection::test(folder.as_deref(), format == Output::Json)),
+        Command::Generate(args) => write_traffic(&args),
         Command::Ingest(args) => ingest(&args),
         Command::Import(args) => runtime()?.block_on(import(&args)),
         Command::Query(args) => runtime()?.block_on(run_query(&args)),
@@ -149,6 +224,56 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
 
 fn runtime() -> Result<tokio::runtime::Runtime> {
     tokio::runtime::Runtime::new().context("cannot start the runtime")
+}
+
+fn demo(args: &DemoArgs) -> Result<ExitCode> {
+    let lake = args.lake.clone().unwrap_or_else(|| {
+        let name = format!("vialog-demo-{}", std::process::id());
+        std::env::temp_dir().join(name).join("lake").to_string_lossy().into_owned()
+    });
+    let options = DemoOptions { once: args.once, lake: lake.clone(), seed: args.seed, json: args.format == Output::Json };
+    let report = demo::run(&options, &stop_on_signal()?)?;
+    if args.format == Output::Json {
+        tell::object(&report)?;
+    } else {
+        print_summary(&report.summary, Output::Text)?;
+        tell::line(&format!(
+            "planted incidents: {}, found: {}; near misses planted: {}; false alerts: {}",
+            report.incidents_planted, report.incidents_found, report.near_misses_planted, report.false_alerts
+        ))?;
+        tell::line(&format!("look around: vialog query --lake {lake} \"SELECT severity, reason FROM alerts ORDER BY event_time\""))?;
+        if !report.reconciles {
+            tell::line("THE NUMBERS DO NOT RECONCILE: not everything that was sent was stored")?;
+        }
+    }
+    Ok(ExitCode::from(u8::from(!report.reconciles)))
+}
+
+fn write_traffic(args: &GenerateArgs) -> Result<ExitCode> {
+    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make `{}`", args.out.display()))?;
+    let start = chrono::NaiveDate::from_ymd_opt(2026, 1, 5).context("a valid date")?;
+    let (mut written, mut index, mut files) = (0, 0, std::collections::BTreeMap::new());
+    let mut labels = std::io::BufWriter::new(std::fs::File::create(args.out.join("labels.jsonl"))?);
+    while written < args.events {
+        let traffic = generate::day(args.seed, start, index);
+        for record in &traffic.records {
+            if !files.contains_key(record.adapter) {
+                let file = std::fs::File::create(args.out.join(format!("{}.jsonl", record.adapter)))?;
+                files.insert(record.adapter, std::io::BufWriter::new(file));
+            }
+            let file = files.get_mut(record.adapter).context("the file was just made")?;
+            writeln!(file, "{}", record.payload)?;
+        }
+        for label in &traffic.labels {
+            writeln!(labels, "{}", serde_json::to_string(label)?)?;
+        }
+        written += traffic.records.len();
+        index += 1;
+    }
+    labels.flush()?;
+    files.values_mut().try_for_each(Write::flush)?;
+    tell::line(&format!("{written} records of {index} days in {}", args.out.display()))?;
+    Ok(ExitCode::SUCCESS)
 }
 
 fn ingest(args: &IngestArgs) -> Result<ExitCode> {

@@ -4,6 +4,9 @@
 
 mod cli;
 mod config;
+mod demo;
+mod detection;
+mod generate;
 mod tell;
 
 use std::process::ExitCode;

@@ -1,0 +1,84 @@
+//! Commands on rules: run them over a lake, list them, run their tests.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use detector::rule::{self, Rule};
+use lake::Lake;
+use serde_json::json;
+
+use crate::tell;
+
+/// `detect --once`.
+pub(crate) async fn detect(uri: &str, as_of: Option<chrono::DateTime<chrono::Utc>>, as_json: bool) -> Result<ExitCode> {
+    let lake = Lake::open(uri)?;
+    let rules = rule::pack()?;
+    let as_of_us = as_of.map_or(i64::MAX / 2, |t| t.timestamp_micros());
+    let report = detector::run::run(&lake, &rules, as_of_us, chrono::Utc::now().timestamp_micros()).await?;
+    for alert in &report.alerts {
+        if as_json {
+            tell::object(&json!({ "alert_id": alert.alert_id, "rule_id": alert.rule_id, "severity": alert.severity, "event_time": schemas::time::print(alert.event_time), "entity": alert.entity, "reason": alert.reason }))?;
+        } else {
+            tell::line(&format!("{:<8} {}  {}", alert.severity, schemas::time::print(alert.event_time), alert.reason))?;
+        }
+    }
+    for (rule, why) in &report.failed {
+        tracing::error!(rule, why, "a rule failed; the others ran");
+    }
+    if as_json {
+        let learning: u64 = report.learning.iter().map(|(_, n)| n).sum();
+        tell::object(&json!({ "rules": rules.len(), "alerts": report.alerts.len(), "learning": learning, "blind": report.blind.len() }))?;
+    } else {
+        report.learning.iter().try_for_each(|(rule, n)| tell::line(&format!("{rule} is still learning {n} identities")))?;
+        report.blind.iter().try_for_each(|(rule, why)| tell::line(&format!("{rule} is BLIND: {why}")))?;
+        tell::line(&format!("{} rules, {} new alerts", rules.len(), report.alerts.len()))?;
+    }
+    Ok(ExitCode::from(u8::from(!report.failed.is_empty())))
+}
+
+/// `rules list`.
+pub(crate) fn list(as_json: bool) -> Result<ExitCode> {
+    for rule in rule::pack()? {
+        if as_json {
+            tell::object(&json!({ "name": rule.name, "title": rule.title, "version": rule.version, "status": rule.status, "severity": rule.severity }))?;
+        } else {
+            tell::line(&format!("{:<24} {:<8} {}", rule.name, rule.severity, rule.title))?;
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// `rules test`.
+pub(crate) async fn test(folder: Option<&Path>, as_json: bool) -> Result<ExitCode> {
+    let rules = folder.map_or_else(rule::pack, rule::folder)?;
+    let (mut cases, mut failed) = (0, 0);
+    for rule in &rules {
+        for (number, case) in rule.tests.iter().enumerate() {
+            cases += 1;
+            failed += usize::from(!run_case(rule, case, number, as_json).await?);
+        }
+    }
+    if as_json {
+        tell::object(&json!({ "rules": rules.len(), "cases": cases, "passed": cases - failed, "failed": failed }))?;
+    } else {
+        tell::line(&format!("{} rules, {cases} cases: {} passed, {failed} failed", rules.len(), cases - failed))?;
+    }
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+async fn run_case(rule: &Rule, case: &rule::Case, number: usize, as_json: bool) -> Result<bool> {
+    let folder = std::env::temp_dir().join(format!("vialog-rules-{}-{}-{number}", std::process::id(), rule.id));
+    std::fs::create_dir_all(&folder)?;
+    let result = detector::check::run_case(rule, case, &folder.join("lake").to_string_lossy()).await;
+    std::fs::remove_dir_all(&folder)?;
+    let result = result?;
+    if as_json {
+        tell::object(&json!({ "rule": rule.name, "case": result.case, "passed": result.passed(), "expected": result.expected, "found": result.found, "failure": result.failure }))?;
+    } else if result.passed() {
+        tell::line(&format!("ok      {}: {}", rule.name, result.case))?;
+    } else {
+        tell::line(&format!("FAILED  {}: {}\n        expected alerts for {:?}, found {:?} {}", rule.name, result.case, result.expected, result.found, result.failure.clone().unwrap_or_default()))?;
+    }
+    Ok(result.passed())
+}
