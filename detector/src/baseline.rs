@@ -6,10 +6,10 @@
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
 use datafusion::prelude::SessionConfig;
+use lake::Lake;
 use lake::baselines::Baseline;
 use lake::table::CommitOutcome;
 use lake::views::{self, Window};
-use lake::Lake;
 
 use crate::DetectorError;
 

@@ -84,7 +84,10 @@ fn row_of(rule: &Rule, columns: &serde_json::Map<String, serde_json::Value>) -> 
         let text = value.to_string();
         let fits = json::parse(text.as_bytes()).is_ok_and(|value| row.set(name, &value));
         if !fits {
-            return Err(DetectorError::Rule { rule: rule.name.clone(), what: format!("a test sets `{name}` to {text}, which does not fit any column") });
+            return Err(DetectorError::Rule {
+                rule: rule.name.clone(),
+                what: format!("a test sets `{name}` to {text}, which does not fit any column"),
+            });
         }
     }
     row.event_date = row.event_time.map(schemas::time::day_of);

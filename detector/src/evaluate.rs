@@ -30,7 +30,13 @@ pub struct Findings {
 ///
 /// # Errors
 /// When the SQL is wrong, or is anything but a query.
-pub async fn evaluate(rule: &Rule, context: &SessionContext, as_of_us: i64, now_us: i64, known: &BTreeSet<String>) -> Result<Findings, DetectorError> {
+pub async fn evaluate(
+    rule: &Rule,
+    context: &SessionContext,
+    as_of_us: i64,
+    now_us: i64,
+    known: &BTreeSet<String>,
+) -> Result<Findings, DetectorError> {
     let mut findings = Findings::default();
     for batch in rows(rule, context, &rule.query, as_of_us).await? {
         for alert in alerts_of(rule, &batch, now_us)? {
@@ -60,7 +66,9 @@ async fn rows(rule: &Rule, context: &SessionContext, sql: &str, as_of_us: i64) -
 
 fn alerts_of(rule: &Rule, batch: &RecordBatch, now_us: i64) -> Result<Vec<Alert>, DetectorError> {
     let column = |name: &str| {
-        batch.column_by_name(name).ok_or_else(|| DetectorError::Rule { rule: rule.name.clone(), what: format!("the query gives no column `{name}`") })
+        batch
+            .column_by_name(name)
+            .ok_or_else(|| DetectorError::Rule { rule: rule.name.clone(), what: format!("the query gives no column `{name}`") })
     };
     let times = column("event_time")?;
     let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));

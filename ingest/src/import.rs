@@ -61,7 +61,9 @@ impl Import<'_> {
             let mut bytes = Vec::new();
             reader.take(MAX_ARRAY_BYTES + 1).read_to_end(&mut bytes).map_err(failed)?;
             if bytes.len() as u64 > MAX_ARRAY_BYTES {
-                return Err(IngestError::Refused(format!("`{path}` is one JSON array of more than {MAX_ARRAY_BYTES} bytes; split it into lines")));
+                return Err(IngestError::Refused(format!(
+                    "`{path}` is one JSON array of more than {MAX_ARRAY_BYTES} bytes; split it into lines"
+                )));
             }
             return match json::parse(&bytes) {
                 Ok(Json::Array(items)) => self.records(&origin, items.iter().map(|item| Ok(item.compact().into_bytes())), progress),
@@ -88,7 +90,14 @@ impl Import<'_> {
                 continue;
             }
             let payload = payload.strip_suffix(b"\r").unwrap_or(&payload);
-            let record = Record { stream: &origin.stream, incarnation: &origin.incarnation, partition: 0, offset, kafka: None, payload: Some(payload) };
+            let record = Record {
+                stream: &origin.stream,
+                incarnation: &origin.incarnation,
+                partition: 0,
+                offset,
+                kafka: None,
+                payload: Some(payload),
+            };
             let rows = Decoder { source: self.source, keys: self.lake.keys() }.decode(&record, now_us());
             batch.push(origin, taken, offset, rows);
             taken = offset;
@@ -115,7 +124,9 @@ impl Import<'_> {
                 Ok(())
             }
             CommitOutcome::AlreadyCommitted => Ok(()),
-            CommitOutcome::Refused(_) => Err(IngestError::Refused("another import of the same file runs at this moment; let it finish".into())),
+            CommitOutcome::Refused(_) => {
+                Err(IngestError::Refused("another import of the same file runs at this moment; let it finish".into()))
+            }
         }
     }
 }

@@ -252,7 +252,8 @@ impl Worker<'_> {
 
     fn is_at_end(&self, ends: &BTreeMap<(String, i32), i64>) -> bool {
         let stopped = self.shared.lock().unwrap_or_else(PoisonError::into_inner).stopped.clone();
-        let all_read = ends.iter().all(|(key, end)| *end <= 0 || stopped.contains(key) || self.next.get(key).is_some_and(|next| next >= end));
+        let all_read =
+            ends.iter().all(|(key, end)| *end <= 0 || stopped.contains(key) || self.next.get(key).is_some_and(|next| next >= end));
         let quiet = now_us() - self.last_record_us > QUIET_MS * 1000;
         all_read && !self.next.is_empty() || (!self.next.is_empty() && self.ends_seen >= self.next.len() && quiet)
     }
@@ -304,7 +305,9 @@ fn origin(config: &WorkerConfig, feed: &Feed, partition: i32) -> Origin {
 fn report(error: &KafkaError) {
     match error.rdkafka_error_code() {
         // librdkafka reconnects by itself.
-        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => tracing::debug!(%error, "the broker does not answer"),
+        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
+            tracing::debug!(%error, "the broker does not answer")
+        }
         _ => tracing::warn!(%error, "Kafka reports"),
     }
 }
@@ -417,7 +420,10 @@ impl Context {
             shared.assigned.clear();
         }
         if let Err(error) = self.table.refresh() {
-            tracing::error!(error = &error as &dyn std::error::Error, "the table could not be read; its positions may be old, commits will be refused");
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "the table could not be read; its positions may be old, commits will be refused"
+            );
         }
         let mut list = TopicPartitionList::new();
         for (topic, partition) in keys {
@@ -464,11 +470,23 @@ impl Context {
         match start::decide(recorded, low, high) {
             Start::At(offset) => Some(offset),
             Start::Lost { first, low } => {
-                tracing::error!(topic, partition, first, low, "records were deleted from the topic before they were read; the partition is stopped. Raise `incarnation` of this source to go on after the gap");
+                tracing::error!(
+                    topic,
+                    partition,
+                    first,
+                    low,
+                    "records were deleted from the topic before they were read; the partition is stopped. Raise `incarnation` of this source to go on after the gap"
+                );
                 None
             }
             Start::Ahead { recorded, high } => {
-                tracing::error!(topic, partition, recorded, high, "the table is ahead of the topic: it was made anew. The partition is stopped. Raise `incarnation` of this source to read it from the start");
+                tracing::error!(
+                    topic,
+                    partition,
+                    recorded,
+                    high,
+                    "the table is ahead of the topic: it was made anew. The partition is stopped. Raise `incarnation` of this source to read it from the start"
+                );
                 None
             }
         }

@@ -36,11 +36,8 @@ pub fn inclusion_proof(leaves: &[Hash], index: usize) -> Option<Vec<Hash>> {
     }
     let at = split(leaves.len());
     let (left, right) = leaves.split_at(at);
-    let (mut path, sibling) = if index < at {
-        (inclusion_proof(left, index)?, root(right))
-    } else {
-        (inclusion_proof(right, index - at)?, root(left))
-    };
+    let (mut path, sibling) =
+        if index < at { (inclusion_proof(left, index)?, root(right)) } else { (inclusion_proof(right, index - at)?, root(left)) };
     path.push(sibling);
     Some(path)
 }
@@ -84,7 +81,13 @@ mod tests {
     /// The eight entries and roots of the tests of certificate-transparency (Apache-2.0), used by every
     /// implementation of RFC 6962.
     const ENTRIES: [&[u8]; 8] = [
-        b"", b"\x00", b"\x10", b"\x20\x21", b"\x30\x31", b"\x40\x41\x42\x43", b"\x50\x51\x52\x53\x54\x55\x56\x57",
+        b"",
+        b"\x00",
+        b"\x10",
+        b"\x20\x21",
+        b"\x30\x31",
+        b"\x40\x41\x42\x43",
+        b"\x50\x51\x52\x53\x54\x55\x56\x57",
         b"\x60\x61\x62\x63\x64\x65\x66\x67\x68\x69\x6a\x6b\x6c\x6d\x6e\x6f",
     ];
     const ROOTS: [&str; 8] = [

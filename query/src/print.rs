@@ -91,13 +91,17 @@ fn csv(schema: &SchemaRef, batches: &[RecordBatch], out: &mut dyn Write) -> Resu
     write!(out, "{}\r\n", names.join(","))?;
     for batch in batches {
         for row in 0..batch.num_rows() {
-            let cells: Result<Vec<String>, QueryError> = batch.columns().iter().map(|column| {
-                Ok(match value(column, row)? {
-                    Value::Null => String::new(),
-                    Value::String(text) => cell(&text),
-                    other => cell(&other.to_string()),
+            let cells: Result<Vec<String>, QueryError> = batch
+                .columns()
+                .iter()
+                .map(|column| {
+                    Ok(match value(column, row)? {
+                        Value::Null => String::new(),
+                        Value::String(text) => cell(&text),
+                        other => cell(&other.to_string()),
+                    })
                 })
-            }).collect();
+                .collect();
             write!(out, "{}\r\n", cells?.join(","))?;
         }
     }
@@ -117,7 +121,9 @@ fn value(array: &dyn Array, row: usize) -> Result<Value, QueryError> {
     }
     Ok(match array.data_type() {
         DataType::Boolean => Value::Bool(array.as_boolean().value(row)),
-        DataType::Timestamp(TimeUnit::Microsecond, _) => schemas::time::print(array.as_primitive::<TimestampMicrosecondType>().value(row)).into(),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => {
+            schemas::time::print(array.as_primitive::<TimestampMicrosecondType>().value(row)).into()
+        }
         DataType::Timestamp(..) => {
             let micros = arrow::compute::cast(&array.slice(row, 1), &DataType::Timestamp(TimeUnit::Microsecond, None)).map_err(encode)?;
             schemas::time::print(micros.as_primitive::<TimestampMicrosecondType>().value(0)).into()

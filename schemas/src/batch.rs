@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder,
-    MapBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder, make_builder,
+    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, MapBuilder,
+    StringBuilder, StructBuilder, TimestampMicrosecondBuilder, make_builder,
 };
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -78,25 +78,18 @@ pub fn arrow_type(kind: Kind) -> DataType {
         Kind::Date => DataType::Date32,
         Kind::Bytes => DataType::Binary,
         Kind::Texts => DataType::List(Arc::new(ArrowField::new("element", DataType::Utf8, true))),
-        Kind::Structs(fields) => {
-            DataType::List(Arc::new(ArrowField::new("element", DataType::Struct(struct_fields(fields)), true)))
-        }
+        Kind::Structs(fields) => DataType::List(Arc::new(ArrowField::new("element", DataType::Struct(struct_fields(fields)), true))),
         Kind::Map => map_type(),
     }
 }
 
 fn struct_fields(fields: &[Field]) -> Fields {
-    fields
-        .iter()
-        .map(|f| ArrowField::new(f.name, if f.is_int { DataType::Int32 } else { DataType::Utf8 }, true))
-        .collect()
+    fields.iter().map(|f| ArrowField::new(f.name, if f.is_int { DataType::Int32 } else { DataType::Utf8 }, true)).collect()
 }
 
 fn map_type() -> DataType {
-    let entry = DataType::Struct(Fields::from(vec![
-        ArrowField::new("key", DataType::Utf8, false),
-        ArrowField::new("value", DataType::Utf8, true),
-    ]));
+    let entry =
+        DataType::Struct(Fields::from(vec![ArrowField::new("key", DataType::Utf8, false), ArrowField::new("value", DataType::Utf8, true)]));
     DataType::Map(Arc::new(ArrowField::new("key_value", entry, false)), false)
 }
 
@@ -132,11 +125,7 @@ impl ColumnBuilder {
             }
             Kind::Structs(fields) => Self::Structs(fields, struct_list_builder(fields)),
             Kind::Map => {
-                let names = arrow::array::builder::MapFieldNames {
-                    entry: "key_value".into(),
-                    key: "key".into(),
-                    value: "value".into(),
-                };
+                let names = arrow::array::builder::MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
                 Self::Map(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()))
             }
         }

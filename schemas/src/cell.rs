@@ -34,6 +34,25 @@ pub enum Kind {
     Map,
 }
 
+impl Kind {
+    /// The type in words, for documentation.
+    pub fn describe(self) -> String {
+        match self {
+            Self::Text => "text".into(),
+            Self::Long => "integer (64 bit)".into(),
+            Self::Int => "integer (32 bit)".into(),
+            Self::Double => "float".into(),
+            Self::Flag => "boolean".into(),
+            Self::Time => "time (µs, UTC)".into(),
+            Self::Date => "date".into(),
+            Self::Bytes => "bytes".into(),
+            Self::Texts => "list of text".into(),
+            Self::Map => "map of text to text".into(),
+            Self::Structs(fields) => format!("list of {{{}}}", fields.iter().map(|f| f.name).collect::<Vec<_>>().join(", ")),
+        }
+    }
+}
+
 /// A field of a struct in a list.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Field {

@@ -39,17 +39,39 @@ macro_rules! rust_type {
 }
 
 macro_rules! kind_of {
-    (text) => { Kind::Text };
-    (long) => { Kind::Long };
-    (int) => { Kind::Int };
-    (double) => { Kind::Double };
-    (flag) => { Kind::Flag };
-    (time) => { Kind::Time };
-    (date) => { Kind::Date };
-    (bytes) => { Kind::Bytes };
-    (texts) => { Kind::Texts };
-    (map) => { Kind::Map };
-    (structs $fields:expr) => { Kind::Structs($fields) };
+    (text) => {
+        Kind::Text
+    };
+    (long) => {
+        Kind::Long
+    };
+    (int) => {
+        Kind::Int
+    };
+    (double) => {
+        Kind::Double
+    };
+    (flag) => {
+        Kind::Flag
+    };
+    (time) => {
+        Kind::Time
+    };
+    (date) => {
+        Kind::Date
+    };
+    (bytes) => {
+        Kind::Bytes
+    };
+    (texts) => {
+        Kind::Texts
+    };
+    (map) => {
+        Kind::Map
+    };
+    (structs $fields:expr) => {
+        Kind::Structs($fields)
+    };
 }
 
 macro_rules! columns {
@@ -103,9 +125,8 @@ macro_rules! columns {
 }
 
 /// Fields of one hop of the delegation chain, outermost (presenting) party first.
-pub const CHAIN_FIELDS: &[Field] = &[
-    Field::int("pos"), Field::text("issuer"), Field::text("sub"), Field::text("client_id"), Field::text("profile"),
-];
+pub const CHAIN_FIELDS: &[Field] =
+    &[Field::int("pos"), Field::text("issuer"), Field::text("sub"), Field::text("client_id"), Field::text("profile")];
 /// Fields of one resource that an act touched.
 pub const RESOURCE_FIELDS: &[Field] =
     &[Field::text("type"), Field::text("id"), Field::text("uri"), Field::text("name"), Field::text("role")];

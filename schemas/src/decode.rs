@@ -177,7 +177,8 @@ impl Decoder<'_> {
     fn event(&self, draft: Draft, content_id: Option<&str>, kafka_time: Option<i64>) -> Result<Row, Reject> {
         let mut row = draft.row;
         if row.environment.as_deref().is_some_and(|e| e != self.source.environment) {
-            let reason = format!("the event is of environment `{}`, the lake of `{}`", row.environment.unwrap_or_default(), self.source.environment);
+            let reason =
+                format!("the event is of environment `{}`, the lake of `{}`", row.environment.unwrap_or_default(), self.source.environment);
             return Err(Reject::new(Code::WrongEnvironment, reason));
         }
         if row.event_time.is_none() {
@@ -212,7 +213,10 @@ impl Decoder<'_> {
         let (_, value) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(ENVIRONMENT_HEADER))?;
         let said = String::from_utf8_lossy(value);
         (said != self.source.environment).then(|| {
-            Reject::new(Code::WrongEnvironment, format!("the record's header says environment `{said}`, the lake is `{}`", self.source.environment))
+            Reject::new(
+                Code::WrongEnvironment,
+                format!("the record's header says environment `{said}`, the lake is `{}`", self.source.environment),
+            )
         })
     }
 
@@ -319,18 +323,24 @@ fn ocsf(row: &Row) -> (Option<i32>, Option<i32>) {
     let activity = row.activity.as_deref().unwrap_or_default();
     let (class, id) = match row.category.as_deref().unwrap_or_default() {
         "authn" => (3002, if activity == "logout" { 2 } else { 1 }),
-        "token" => (3002, match activity {
-            "exchange" => 4,
-            "refresh" => 5,
-            _ => 3,
-        }),
+        "token" => (
+            3002,
+            match activity {
+                "exchange" => 4,
+                "refresh" => 5,
+                _ => 3,
+            },
+        ),
         "consent" => (3003, 1),
-        "admin" | "lifecycle" => (3004, match activity {
-            "create" => 1,
-            "update" => 3,
-            "delete" => 4,
-            _ => 99,
-        }),
+        "admin" | "lifecycle" => (
+            3004,
+            match activity {
+                "create" => 1,
+                "update" => 3,
+                "delete" => 4,
+                _ => 99,
+            },
+        ),
         "detection" => (2004, 1),
         "discovery" => (6003, 2),
         _ => (6003, 99),

@@ -554,8 +554,26 @@ mod tests {
     #[test]
     fn it_agrees_with_serde_json_on_what_is_json() {
         for text in [
-            "", "{", "{}", "[]", "[1,]", "01", "1.", "-", "1e", "\"\\x\"", "\"\\u12\"", "nul", "true ", " \"a\\n\"", "{\"a\":1,}",
-            "\"\t\"", "[1 2]", "1 1", "\"\\ud83d\\ude00\"", "{\"a\" :\r\n[null,false]}",
+            "",
+            "{",
+            "{}",
+            "[]",
+            "[1,]",
+            "01",
+            "1.",
+            "-",
+            "1e",
+            "\"\\x\"",
+            "\"\\u12\"",
+            "nul",
+            "true ",
+            " \"a\\n\"",
+            "{\"a\":1,}",
+            "\"\t\"",
+            "[1 2]",
+            "1 1",
+            "\"\\ud83d\\ude00\"",
+            "{\"a\" :\r\n[null,false]}",
         ] {
             let ours = parse(text.as_bytes());
             let oracle = serde_json::from_str::<serde_json::Value>(text);

@@ -82,20 +82,30 @@ fn message(bytes: &[u8], fields: &'static [Field], depth: usize, budget: &mut us
         if let Wire::Map(of) = spec.wire {
             let Raw::Bytes(entry) = raw else { return None };
             let (key, value) = map_entry(entry, of, depth, budget)?;
-            slot(&mut members, spec.name, || Json::Object(Vec::new()), |json| {
-                if let Json::Object(entries) = json {
-                    entries.push((key, value));
-                }
-            });
+            slot(
+                &mut members,
+                spec.name,
+                || Json::Object(Vec::new()),
+                |json| {
+                    if let Json::Object(entries) = json {
+                        entries.push((key, value));
+                    }
+                },
+            );
             continue;
         }
         let value = convert(&raw, spec.wire, depth, budget)?;
         if spec.repeated {
-            slot(&mut members, spec.name, || Json::Array(Vec::new()), |json| {
-                if let Json::Array(items) = json {
-                    items.push(value);
-                }
-            });
+            slot(
+                &mut members,
+                spec.name,
+                || Json::Array(Vec::new()),
+                |json| {
+                    if let Json::Array(items) = json {
+                        items.push(value);
+                    }
+                },
+            );
         } else {
             members.push((Cow::Borrowed(spec.name), value));
         }

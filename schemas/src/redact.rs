@@ -17,10 +17,41 @@ use crate::keys::Keys;
 
 /// Keys whose whole value is a secret, in lower case with `-` as `_`.
 const SECRET_KEYS: &[&str] = &[
-    "password", "passwd", "pwd", "new_password", "old_password", "secret", "client_secret", "token", "access_token", "refresh_token",
-    "id_token", "idtoken", "accesstoken", "refreshtoken", "subject_token", "actor_token", "api_key", "apikey", "x_api_key",
-    "authorization", "proxy_authorization", "cookie", "set_cookie", "private_key", "privatekey", "client_assertion", "assertion",
-    "code_verifier", "otp", "totp", "passcode", "opa.runtime", "aws_secret_access_key", "secret_key", "connection_string",
+    "password",
+    "passwd",
+    "pwd",
+    "new_password",
+    "old_password",
+    "secret",
+    "client_secret",
+    "token",
+    "access_token",
+    "refresh_token",
+    "id_token",
+    "idtoken",
+    "accesstoken",
+    "refreshtoken",
+    "subject_token",
+    "actor_token",
+    "api_key",
+    "apikey",
+    "x_api_key",
+    "authorization",
+    "proxy_authorization",
+    "cookie",
+    "set_cookie",
+    "private_key",
+    "privatekey",
+    "client_assertion",
+    "assertion",
+    "code_verifier",
+    "otp",
+    "totp",
+    "passcode",
+    "opa.runtime",
+    "aws_secret_access_key",
+    "secret_key",
+    "connection_string",
 ];
 
 /// Most depth of JSON inside strings.
@@ -120,12 +151,14 @@ impl<'k> Redactor<'k> {
 
     /// The clean text, when anything had to go.
     fn clean_text(&self, text: &str, path: &mut String, inner: usize, done: &mut Redactions) -> Option<String> {
-        if inner < MAX_INNER && text.len() > 1 && matches!(text.as_bytes()[0], b'{' | b'[') {
-            if let Ok(mut nested) = json::parse(text.as_bytes()) {
-                let before = done.paths.len();
-                self.walk(&mut nested, path, inner + 1, done);
-                return (done.paths.len() > before).then(|| nested.compact());
-            }
+        if inner < MAX_INNER
+            && text.len() > 1
+            && matches!(text.as_bytes()[0], b'{' | b'[')
+            && let Ok(mut nested) = json::parse(text.as_bytes())
+        {
+            let before = done.paths.len();
+            self.walk(&mut nested, path, inner + 1, done);
+            return (done.paths.len() > before).then(|| nested.compact());
         }
         match self.text(text) {
             Cow::Borrowed(_) => None,

@@ -183,8 +183,7 @@ fn number(text: &str) -> Option<u32> {
 
 /// Prints microseconds since 1970 as RFC 3339 in UTC with microseconds.
 pub fn print(micros: i64) -> String {
-    chrono::DateTime::from_timestamp_micros(micros)
-        .map_or_else(|| micros.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
+    chrono::DateTime::from_timestamp_micros(micros).map_or_else(|| micros.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.6fZ").to_string())
 }
 
 /// The UTC day of a time, in days since 1970.
@@ -205,8 +204,13 @@ mod tests {
     #[test]
     fn us_dates_and_their_variants_read_as_azure_means_them() {
         for text in [
-            "01/09/2007 09:41:00", "1/9/2007 09:41:00", "01/09/2007 09:41:00 AM", "1/9/2007 9:41:00 AM",
-            "1/9/2007 10:41:00 AM +01:00", "2007-01-09T09:41:00", "2007-01-09T11:41:00+02:00",
+            "01/09/2007 09:41:00",
+            "1/9/2007 09:41:00",
+            "01/09/2007 09:41:00 AM",
+            "1/9/2007 9:41:00 AM",
+            "1/9/2007 10:41:00 AM +01:00",
+            "2007-01-09T09:41:00",
+            "2007-01-09T11:41:00+02:00",
         ] {
             check(text, TimeFormat::UsDate, "2007-01-09T09:41:00.000000Z");
         }

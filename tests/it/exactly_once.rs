@@ -33,7 +33,12 @@ fn produce_until(brokers: String, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -
         while !stop.load(Ordering::Relaxed) {
             let id = sent.fetch_add(1, Ordering::Relaxed);
             let payload = tool_call(id);
-            let record = Outgoing { topic: TOPIC, partition: Some((id % PARTITIONS as u64) as i32), payload: Some(payload.as_bytes()), ..Outgoing::default() };
+            let record = Outgoing {
+                topic: TOPIC,
+                partition: Some((id % PARTITIONS as u64) as i32),
+                payload: Some(payload.as_bytes()),
+                ..Outgoing::default()
+            };
             producer.send(&record).unwrap();
             std::thread::sleep(Duration::from_millis(4));
         }

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use crate::support::{repository, shared, skip, summary, query};
+use crate::support::{query, repository, shared, skip, summary};
 
 #[test]
 fn another_delta_reader_sees_the_same_rows() {
@@ -21,7 +21,8 @@ fn another_delta_reader_sees_the_same_rows() {
     let script = repository().join("tests/peers/read_delta.py");
     let output = Command::new(python).arg(script).arg(lake.join("events")).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let theirs: Vec<serde_json::Value> = String::from_utf8(output.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let theirs: Vec<serde_json::Value> =
+        String::from_utf8(output.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(theirs.len(), 2, "two readers answer");
     for reader in theirs {
         assert_eq!((&reader["events"], &reader["ids"]), (&ours[0]["n"], &ours[0]["ids"]), "{reader}");

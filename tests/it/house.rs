@@ -52,7 +52,10 @@ fn crates_depend_only_downwards_and_never_on_a_neighbour() {
 fn external_crates_stay_at_home() {
     for (external, homes) in HOMES {
         for (krate, _) in EDGES {
-            assert!(!dependencies(krate).contains(*external) || homes.contains(krate), "{krate} may not use {external}; its home is {homes:?}");
+            assert!(
+                !dependencies(krate).contains(*external) || homes.contains(krate),
+                "{krate} may not use {external}; its home is {homes:?}"
+            );
         }
     }
 }
@@ -98,16 +101,18 @@ fn functions_are_short() {
         for (number, line) in without_tests(&text).lines().enumerate() {
             let indent = line.len() - line.trim_start().len();
             let code = line.trim_start();
-            let opens = ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn "].iter().any(|p| code.starts_with(p));
+            let opens =
+                ["fn ", "pub fn ", "pub(crate) fn ", "pub(super) fn ", "async fn ", "pub async fn "].iter().any(|p| code.starts_with(p));
             if opens && start.is_none() {
                 start = Some((number, indent));
             }
-            if let Some((first, depth)) = start {
-                if line.starts_with(&format!("{}}}", " ".repeat(depth))) && indent == depth {
-                    let length = number - first + 1;
-                    assert!(length <= MAX_FUNCTION_LINES, "{}:{} is a function of {length} lines", path.display(), first + 1);
-                    start = None;
-                }
+            if let Some((first, depth)) = start
+                && line.starts_with(&format!("{}}}", " ".repeat(depth)))
+                && indent == depth
+            {
+                let length = number - first + 1;
+                assert!(length <= MAX_FUNCTION_LINES, "{}:{} is a function of {length} lines", path.display(), first + 1);
+                start = None;
             }
         }
     }
@@ -136,7 +141,7 @@ fn every_column_has_its_line_in_the_documentation() {
     let text = std::fs::read_to_string(repository().join("docs/events.md")).unwrap();
     let columns = std::fs::read_to_string(repository().join("schemas/src/columns.rs")).unwrap();
     let names = columns.lines().filter_map(|line| {
-        let mut words = line.trim().split_whitespace();
+        let mut words = line.split_whitespace();
         let class = words.next()?;
         words.next()?;
         matches!(class, "plain" | "sensitive").then(|| words.next().unwrap_or_default().trim_end_matches(':').to_owned())

@@ -31,7 +31,10 @@ fn the_two_doors_of_keycloak_give_each_event_once() {
     let file = |name: &str| captured.join(name).to_str().unwrap().to_owned();
     let (api, listener) = (file("user-events.jsonl"), file("listener-events.jsonl"));
     let found = summary(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "keycloak", "--format", "json", &api, &listener]);
-    assert_eq!((found["records"].as_u64(), found["records_with_events"].as_u64(), found["records_duplicate"].as_u64()), (Some(432), Some(216), Some(216)));
+    assert_eq!(
+        (found["records"].as_u64(), found["records_with_events"].as_u64(), found["records_duplicate"].as_u64()),
+        (Some(432), Some(216), Some(216))
+    );
     assert_eq!(number(&lake, "SELECT count(*) FROM events"), 216);
 }
 
@@ -49,7 +52,15 @@ fn a_record_that_is_no_event_is_kept_with_its_reason_and_without_its_secret() {
     child.stdin.take().unwrap().write_all(lines.as_bytes()).unwrap();
     let output = child.wait_with_output().unwrap();
     let found: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-    assert_eq!((found["records"].as_u64(), found["records_with_events"].as_u64(), found["records_rejected"].as_u64(), found["records_empty"].as_u64()), (Some(4), Some(1), Some(2), Some(1)));
+    assert_eq!(
+        (
+            found["records"].as_u64(),
+            found["records_with_events"].as_u64(),
+            found["records_rejected"].as_u64(),
+            found["records_empty"].as_u64()
+        ),
+        (Some(4), Some(1), Some(2), Some(1))
+    );
     let reasons = query(&lake, "SELECT reason_code FROM rejections ORDER BY reason_code");
     assert_eq!(reasons.iter().map(|r| r["reason_code"].as_str().unwrap()).collect::<Vec<_>>(), ["not_json", "unknown_shape"]);
     assert!(!holds(folder.path(), b"hunter2-canary"), "the secret is on disk");
@@ -58,7 +69,8 @@ fn a_record_that_is_no_event_is_kept_with_its_reason_and_without_its_secret() {
 /// Whether any file below holds the bytes. Parquet pages are compressed, so the rows are asked as well.
 fn holds(folder: &std::path::Path, canary: &[u8]) -> bool {
     let lake = folder.join("lake");
-    let everything = vialog(&["query", "--lake", lake.to_str().unwrap(), "--format", "json", "SELECT encode(raw_payload, 'escape') FROM events"]);
+    let everything =
+        vialog(&["query", "--lake", lake.to_str().unwrap(), "--format", "json", "SELECT encode(raw_payload, 'escape') FROM events"]);
     let rejected = query(&lake, "SELECT raw, reason FROM rejections");
     let hex: String = canary.iter().map(|b| format!("{b:02x}")).collect();
     let events = query(&lake, "SELECT raw_payload, params_json, ext FROM events");
@@ -102,7 +114,13 @@ fn a_query_can_only_read() {
     let folder = tempfile::tempdir().unwrap();
     let lake = folder.path().join("lake");
     summary(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "keycloak", "--format", "json", &fixture("keycloak.jsonl")]);
-    for sql in ["DROP TABLE events", "CREATE TABLE x AS SELECT 1", "INSERT INTO events SELECT * FROM events", "COPY events TO '/tmp/x.csv'", "SET datafusion.execution.batch_size = 1"] {
+    for sql in [
+        "DROP TABLE events",
+        "CREATE TABLE x AS SELECT 1",
+        "INSERT INTO events SELECT * FROM events",
+        "COPY events TO '/tmp/x.csv'",
+        "SET datafusion.execution.batch_size = 1",
+    ] {
         assert_eq!(vialog(&["query", "--lake", lake.to_str().unwrap(), sql]).status.code(), Some(2), "{sql}");
     }
 }

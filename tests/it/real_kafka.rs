@@ -2,7 +2,7 @@
 //! records of real peers, published unchanged.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
 
 use ingest::produce::{Outgoing, Producer};
@@ -25,7 +25,10 @@ fn create_topic(topic: &str, partitions: u32) {
 #[test]
 fn on_real_kafka_killed_workers_lose_nothing_and_double_nothing() {
     let Some(brokers) = brokers() else {
-        return skip("on_real_kafka_killed_workers_lose_nothing_and_double_nothing", "no real Kafka (VIALOG_TEST_KAFKA is not set; .ci/run sets it)");
+        return skip(
+            "on_real_kafka_killed_workers_lose_nothing_and_double_nothing",
+            "no real Kafka (VIALOG_TEST_KAFKA is not set; .ci/run sets it)",
+        );
     };
     create_topic("toolhive.audit", 3);
     kill_and_check(&brokers, 26);
@@ -43,7 +46,14 @@ fn publish(producer: &Producer, topic: &str, record: &Value) {
         .map(|all| all.iter().map(|h| (h[0].as_str().unwrap().to_owned(), decode_base64(h[1].as_str().unwrap()))).collect())
         .unwrap_or_default();
     let (key, payload) = (bytes("key_b64"), bytes("value_b64"));
-    let outgoing = Outgoing { topic, key: key.as_deref(), headers: &headers, timestamp_ms: record["timestamp_ms"].as_i64(), payload: payload.as_deref(), ..Outgoing::default() };
+    let outgoing = Outgoing {
+        topic,
+        key: key.as_deref(),
+        headers: &headers,
+        timestamp_ms: record["timestamp_ms"].as_i64(),
+        payload: payload.as_deref(),
+        ..Outgoing::default()
+    };
     producer.send(&outgoing).unwrap();
 }
 
@@ -71,7 +81,17 @@ fn captured_records_of_real_peers_reconcile_with_the_offsets() {
     let producer = Producer::new(&brokers, &BTreeMap::new()).unwrap();
     let feeds = [
         ("real.toolhive", "toolhive", vec!["toolhive/kafka.jsonl"]),
-        ("real.cerbos", "cerbos", vec!["cerbos/0.51.0-json.jsonl", "cerbos/0.55.0-json.jsonl", "cerbos/0.51.0-protobuf.jsonl", "cerbos/0.55.0-protobuf.jsonl", "cerbos/0.55.0-protobuf-all-metadata.jsonl"]),
+        (
+            "real.cerbos",
+            "cerbos",
+            vec![
+                "cerbos/0.51.0-json.jsonl",
+                "cerbos/0.55.0-json.jsonl",
+                "cerbos/0.51.0-protobuf.jsonl",
+                "cerbos/0.55.0-protobuf.jsonl",
+                "cerbos/0.55.0-protobuf-all-metadata.jsonl",
+            ],
+        ),
         ("real.opa", "opa", vec!["opa/batches.jsonl", "opa/split.jsonl", "opa/sent-twice.jsonl"]),
         ("real.keycloak", "keycloak", Vec::new()),
         ("real.okta", "okta", Vec::new()),
@@ -98,7 +118,10 @@ fn captured_records_of_real_peers_reconcile_with_the_offsets() {
     assert_eq!(count("records"), produced);
     assert_eq!(count("records_with_events") + count("records_rejected") + count("records_duplicate") + count("records_empty"), produced);
     let lake = folder.path().join("lake");
-    assert_eq!(number(&lake, "SELECT count(*) FROM events") + i64::try_from(count("duplicates")).unwrap(), i64::try_from(count("events")).unwrap());
+    assert_eq!(
+        number(&lake, "SELECT count(*) FROM events") + i64::try_from(count("duplicates")).unwrap(),
+        i64::try_from(count("events")).unwrap()
+    );
     for row in query(&lake, "SELECT adapter, reason_code, count(*) AS n FROM rejections GROUP BY adapter, reason_code") {
         eprintln!("kept rejections: {row}");
     }
@@ -110,7 +133,7 @@ fn captured_records_of_real_peers_reconcile_with_the_offsets() {
 }
 
 /// Values of the feeds whose samples are plain lines.
-fn lines_of(samples: &PathBuf) -> Vec<(&'static str, String)> {
+fn lines_of(samples: &Path) -> Vec<(&'static str, String)> {
     let read = |file: PathBuf| std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
     let mut all = Vec::new();
     for file in ["user-events.jsonl", "listener-events.jsonl", "admin-events.jsonl", "listener-admin-events.jsonl"] {

@@ -55,7 +55,8 @@ pub(crate) fn number(lake: &Path, sql: &str) -> i64 {
 
 /// A configuration file for topics of one adapter.
 pub(crate) fn write_config(folder: &Path, brokers: &str, sources: &[(&str, &str)], properties: &[(&str, &str)]) -> PathBuf {
-    let sources: String = sources.iter().map(|(topic, adapter)| format!("[[source]]\ntopic = \"{topic}\"\nadapter = \"{adapter}\"\n")).collect();
+    let sources: String =
+        sources.iter().map(|(topic, adapter)| format!("[[source]]\ntopic = \"{topic}\"\nadapter = \"{adapter}\"\n")).collect();
     let properties: String = properties.iter().map(|(key, value)| format!("\"{key}\" = \"{value}\"\n")).collect();
     let lake = folder.join("lake");
     let text = format!(

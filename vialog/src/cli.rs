@@ -20,7 +20,11 @@ use crate::{detection, generate, tell};
 
 /// Audit-log pipeline and anomaly detector for AI agents.
 #[derive(Debug, Parser)]
-#[command(version, about, after_help = "Logs go to standard error; RUST_LOG=debug shows more.\nExit codes: 0 done, 1 a check failed, 2 usage, configuration or SQL error.")]
+#[command(
+    version,
+    about,
+    after_help = "Logs go to standard error; RUST_LOG=debug shows more.\nExit codes: 0 done, 1 a check failed, 2 usage, configuration or SQL error."
+)]
 pub(crate) struct Cli {
     #[command(subcommand)]
     command: Command,
@@ -199,6 +203,8 @@ enum RulesCommand {
 
 #[derive(Debug, Subcommand)]
 enum SourcesCommand {
+    /// Print the documentation of every column of `events`, as Markdown.
+    Columns,
     /// List the adapters.
     List {
         #[arg(long, value_enum, default_value_t = Output::Text)]
@@ -212,13 +218,16 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Demo(args) => demo(&args),
         Command::Detect(args) => runtime()?.block_on(detection::detect(&args.lake.uri()?, args.as_of, args.format == Output::Json)),
         Command::Rules { command: RulesCommand::List { format } } => detection::list(format == Output::Json),
-        Command::Rules { command: RulesCommand::Test { folder, format } } => runtime()?.block_on(detection::test(folder.as_deref(), format == Output::Json)),
+        Command::Rules { command: RulesCommand::Test { folder, format } } => {
+            runtime()?.block_on(detection::test(folder.as_deref(), format == Output::Json))
+        }
         Command::Generate(args) => write_traffic(&args),
         Command::Ingest(args) => ingest(&args),
         Command::Import(args) => runtime()?.block_on(import(&args)),
         Command::Query(args) => runtime()?.block_on(run_query(&args)),
         Command::Verify(args) => runtime()?.block_on(verify(&args)),
         Command::Sources { command: SourcesCommand::List { format } } => sources(format),
+        Command::Sources { command: SourcesCommand::Columns } => columns(),
     }
 }
 
@@ -321,7 +330,12 @@ async fn import(args: &ImportArgs) -> Result<ExitCode> {
         environment: args.environment.clone(),
     };
     let lake = Lake::open_or_create(&args.lake.uri()?)?;
-    let bar = std::io::stderr().is_terminal().then(|| indicatif::ProgressBar::new_spinner().with_style(indicatif::ProgressStyle::with_template("{spinner} {bytes} read, {bytes_per_sec}").unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner())));
+    let bar = std::io::stderr().is_terminal().then(|| {
+        indicatif::ProgressBar::new_spinner().with_style(
+            indicatif::ProgressStyle::with_template("{spinner} {bytes} read, {bytes_per_sec}")
+                .unwrap_or_else(|_| indicatif::ProgressStyle::default_spinner()),
+        )
+    });
     let progress = |bytes: u64| {
         if let Some(bar) = &bar {
             bar.set_position(bytes);
@@ -377,14 +391,30 @@ async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
     }
     let checked = report.batches + report.rows;
     match args.format {
-        Output::Json => tell::object(&json!({ "checked": checked, "failed": report.faults.len(), "batches": report.batches, "rows": report.rows, "offsets": report.offsets }))?,
+        Output::Json => tell::object(
+            &json!({ "checked": checked, "failed": report.faults.len(), "batches": report.batches, "rows": report.rows, "offsets": report.offsets }),
+        )?,
         Output::Text => tell::line(&format!(
             "checked {} batches, {} rows and {} offsets against their seals: {}",
-            report.batches, report.rows, report.offsets,
+            report.batches,
+            report.rows,
+            report.offsets,
             if report.faults.is_empty() { "all hold".to_owned() } else { format!("{} FAULTS", report.faults.len()) }
         ))?,
     }
     Ok(ExitCode::from(u8::from(!report.faults.is_empty())))
+}
+
+fn columns() -> Result<ExitCode> {
+    tell::line(
+        "# The columns of an event\n\nWritten by `./dev docs` from `schemas/src/columns.rs`; change it there.\nSensitive columns have a salted commitment of their own in the ledger and no statistics.\n",
+    )?;
+    tell::line("| column | type | sensitive | meaning |\n|---|---|---|---|")?;
+    for column in schemas::COLUMNS {
+        let sensitive = if column.sensitive { "yes" } else { "" };
+        tell::line(&format!("| `{}` | {} | {sensitive} | {} |", column.name, column.kind.describe(), column.doc))?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn sources(format: Output) -> Result<ExitCode> {

@@ -65,7 +65,15 @@ pub(crate) fn run(options: &DemoOptions, stop: &Arc<AtomicBool>) -> Result<DemoR
     say(options, &format!("embedded broker on {}, lake in {}", broker.brokers(), options.lake))?;
     let worker_stop = Arc::new(AtomicBool::new(false));
     let worker = start_worker(&lake, &broker.brokers(), &worker_stop)?;
-    let mut demo = Demo { options, lake, producer: Producer::new(&broker.brokers(), &BTreeMap::new())?, rules: detector::rule::pack()?, sent: 0, labels: Vec::new(), alerts: Vec::new() };
+    let mut demo = Demo {
+        options,
+        lake,
+        producer: Producer::new(&broker.brokers(), &BTreeMap::new())?,
+        rules: detector::rule::pack()?,
+        sent: 0,
+        labels: Vec::new(),
+        alerts: Vec::new(),
+    };
     let start = Utc::now().date_naive().checked_sub_days(Days::new(HISTORY_DAYS.into())).context("the clock is before 1970")?;
     say(options, &format!("sending {HISTORY_DAYS} back-dated days of labelled synthetic traffic (seed {})", options.seed))?;
     for index in 0..HISTORY_DAYS {
@@ -101,7 +109,13 @@ impl Demo<'_> {
         let traffic = generate::day(self.options.seed, start, index);
         for record in &traffic.records {
             let topic = format!("demo.{}", record.adapter);
-            self.producer.send(&Outgoing { topic: &topic, key: Some(record.key.as_bytes()), timestamp_ms: Some(record.at_us / 1000), payload: Some(record.payload.as_bytes()), ..Outgoing::default() })?;
+            self.producer.send(&Outgoing {
+                topic: &topic,
+                key: Some(record.key.as_bytes()),
+                timestamp_ms: Some(record.at_us / 1000),
+                payload: Some(record.payload.as_bytes()),
+                ..Outgoing::default()
+            })?;
         }
         self.sent += traffic.records.len() as u64;
         self.labels.extend(traffic.labels);
@@ -114,7 +128,8 @@ impl Demo<'_> {
 
     /// Until the positions in the table cover everything that was sent.
     fn wait_until_stored(&self, stop: &AtomicBool, worker: &std::thread::JoinHandle<Result<Summary, ingest::IngestError>>) -> Result<()> {
-        let bar = indicatif::ProgressBar::new(self.sent).with_style(indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} records stored")?);
+        let bar = indicatif::ProgressBar::new(self.sent)
+            .with_style(indicatif::ProgressStyle::with_template("{bar:40} {pos}/{len} records stored")?);
         loop {
             let table = lake::events::open(&self.lake)?;
             let stored: i64 = lake::events::positions(&table).values().map(|to| to + 1).sum();
@@ -135,7 +150,16 @@ impl Demo<'_> {
         let runtime = tokio::runtime::Runtime::new()?;
         let report: RunReport = runtime.block_on(detector::run::run(&self.lake, &self.rules, i64::MAX / 2, now_us))?;
         for alert in &report.alerts {
-            say(self.options, &format!("{:>6.1}s  {:<8} {}  {}", started.elapsed().as_secs_f64(), alert.severity, schemas::time::print(alert.event_time), alert.reason))?;
+            say(
+                self.options,
+                &format!(
+                    "{:>6.1}s  {:<8} {}  {}",
+                    started.elapsed().as_secs_f64(),
+                    alert.severity,
+                    schemas::time::print(alert.event_time),
+                    alert.reason
+                ),
+            )?;
         }
         for (rule, why) in &report.failed {
             tracing::error!(rule, why, "a rule failed");
@@ -185,8 +209,10 @@ pub(crate) fn score(labels: &[Label], alerts: &[Alert], rules: &[Rule]) -> Score
         let near = day(alert).is_some_and(|d| (d - label.day).num_days().abs() <= if label.kind == "slow-drip" { 7 } else { 0 });
         near && alert.entity == label.entity && kinds(alert).iter().any(|k| k == label.kind)
     };
-    let (found, missed): (Vec<&Label>, Vec<&Label>) = labels.iter().filter(|l| l.expected).partition(|label| alerts.iter().any(|a| fits(label, a)));
-    let explained: BTreeSet<&str> = alerts.iter().filter(|a| labels.iter().any(|l| l.expected && fits(l, a))).map(|a| a.alert_id.as_str()).collect();
+    let (found, missed): (Vec<&Label>, Vec<&Label>) =
+        labels.iter().filter(|l| l.expected).partition(|label| alerts.iter().any(|a| fits(label, a)));
+    let explained: BTreeSet<&str> =
+        alerts.iter().filter(|a| labels.iter().any(|l| l.expected && fits(l, a))).map(|a| a.alert_id.as_str()).collect();
     Score {
         found: found.len(),
         missed: missed.into_iter().cloned().collect(),
@@ -194,10 +220,19 @@ pub(crate) fn score(labels: &[Label], alerts: &[Alert], rules: &[Rule]) -> Score
     }
 }
 
-fn start_worker(lake: &Lake, brokers: &str, stop: &Arc<AtomicBool>) -> Result<std::thread::JoinHandle<Result<Summary, ingest::IngestError>>> {
+fn start_worker(
+    lake: &Lake,
+    brokers: &str,
+    stop: &Arc<AtomicBool>,
+) -> Result<std::thread::JoinHandle<Result<Summary, ingest::IngestError>>> {
     let feed = |adapter: &&str| -> Result<Feed> {
         let topic = format!("demo.{adapter}");
-        let source = Source { adapter: config::adapter(adapter)?, tenant: "default".into(), instance: (*adapter).into(), environment: "development".into() };
+        let source = Source {
+            adapter: config::adapter(adapter)?,
+            tenant: "default".into(),
+            instance: (*adapter).into(),
+            environment: "development".into(),
+        };
         // Every demo starts with an empty broker, so its topics are new ones each time.
         Ok(Feed { topic, incarnation: lake::table::random_id(Utc::now().timestamp_millis()), source })
     };

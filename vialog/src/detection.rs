@@ -18,7 +18,9 @@ pub(crate) async fn detect(uri: &str, as_of: Option<chrono::DateTime<chrono::Utc
     let report = detector::run::run(&lake, &rules, as_of_us, chrono::Utc::now().timestamp_micros()).await?;
     for alert in &report.alerts {
         if as_json {
-            tell::object(&json!({ "alert_id": alert.alert_id, "rule_id": alert.rule_id, "severity": alert.severity, "event_time": schemas::time::print(alert.event_time), "entity": alert.entity, "reason": alert.reason }))?;
+            tell::object(
+                &json!({ "alert_id": alert.alert_id, "rule_id": alert.rule_id, "severity": alert.severity, "event_time": schemas::time::print(alert.event_time), "entity": alert.entity, "reason": alert.reason }),
+            )?;
         } else {
             tell::line(&format!("{:<8} {}  {}", alert.severity, schemas::time::print(alert.event_time), alert.reason))?;
         }
@@ -41,7 +43,9 @@ pub(crate) async fn detect(uri: &str, as_of: Option<chrono::DateTime<chrono::Utc
 pub(crate) fn list(as_json: bool) -> Result<ExitCode> {
     for rule in rule::pack()? {
         if as_json {
-            tell::object(&json!({ "name": rule.name, "title": rule.title, "version": rule.version, "status": rule.status, "severity": rule.severity }))?;
+            tell::object(
+                &json!({ "name": rule.name, "title": rule.title, "version": rule.version, "status": rule.status, "severity": rule.severity }),
+            )?;
         } else {
             tell::line(&format!("{:<24} {:<8} {}", rule.name, rule.severity, rule.title))?;
         }
@@ -74,11 +78,20 @@ async fn run_case(rule: &Rule, case: &rule::Case, number: usize, as_json: bool) 
     std::fs::remove_dir_all(&folder)?;
     let result = result?;
     if as_json {
-        tell::object(&json!({ "rule": rule.name, "case": result.case, "passed": result.passed(), "expected": result.expected, "found": result.found, "failure": result.failure }))?;
+        tell::object(
+            &json!({ "rule": rule.name, "case": result.case, "passed": result.passed(), "expected": result.expected, "found": result.found, "failure": result.failure }),
+        )?;
     } else if result.passed() {
         tell::line(&format!("ok      {}: {}", rule.name, result.case))?;
     } else {
-        tell::line(&format!("FAILED  {}: {}\n        expected alerts for {:?}, found {:?} {}", rule.name, result.case, result.expected, result.found, result.failure.clone().unwrap_or_default()))?;
+        tell::line(&format!(
+            "FAILED  {}: {}\n        expected alerts for {:?}, found {:?} {}",
+            rule.name,
+            result.case,
+            result.expected,
+            result.found,
+            result.failure.clone().unwrap_or_default()
+        ))?;
     }
     Ok(result.passed())
 }

@@ -28,10 +28,10 @@ fn walk(key: &str, value: &Json<'_>, depth: usize, found: &mut Vec<(&'static str
         Json::Object(members) => members.iter().for_each(|(k, v)| walk(k, v, depth + 1, found)),
         Json::Array(items) => items.iter().for_each(|v| walk(key, v, depth + 1, found)),
         Json::Text(text) if text.len() <= MAX_BYTES => {
-            if let Some(entity) = classify(key, text.trim()) {
-                if !found.contains(&entity) {
-                    found.push(entity);
-                }
+            if let Some(entity) = classify(key, text.trim())
+                && !found.contains(&entity)
+            {
+                found.push(entity);
             }
         }
         _ => {}

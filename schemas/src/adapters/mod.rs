@@ -141,11 +141,12 @@ fn set_time(row: &mut Row, time: Option<TimeField>) {
 fn set_trace(row: &mut Row, traceparent: Option<&str>) {
     let parts: Vec<&str> = traceparent.unwrap_or_default().split('-').collect();
     let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
-    if let [_, trace, span, _] = parts[..] {
-        if is_hex(trace, 32) && is_hex(span, 16) {
-            row.trace_id = Some(trace.to_ascii_lowercase());
-            row.span_id = Some(span.to_ascii_lowercase());
-        }
+    if let [_, trace, span, _] = parts[..]
+        && is_hex(trace, 32)
+        && is_hex(span, 16)
+    {
+        row.trace_id = Some(trace.to_ascii_lowercase());
+        row.span_id = Some(span.to_ascii_lowercase());
     }
 }
 

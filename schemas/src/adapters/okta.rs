@@ -151,7 +151,8 @@ fn outcome(row: &mut Row, r: &Reader<'_>, event_type: &str) {
     row.decision_reason.clone_from(&row.outcome_reason);
     row.action_approved = (outcome == "success").then(|| event_type.into());
     let risk = either(r, "debugContext.debugData.risk", "debugcontext.debugdata.risk");
-    row.risk_level = risk.and_then(|t| t.split_once("level=").map(|(_, l)| l.split([',', '}']).next().unwrap_or_default().trim().to_ascii_lowercase()));
+    row.risk_level =
+        risk.and_then(|t| t.split_once("level=").map(|(_, l)| l.split([',', '}']).next().unwrap_or_default().trim().to_ascii_lowercase()));
 }
 
 fn token(row: &mut Row, r: &Reader<'_>) {

@@ -80,13 +80,55 @@ const PEOPLE: &[Person] = &[
 ];
 
 const AGENTS: &[Agent] = &[
-    Agent { id: "billing-agent", job: "invoices", person: Some(0), tools: &["search_invoices", "get_invoice"], destinations: &["finance@example.com"], rows: 12 },
-    Agent { id: "mail-agent", job: "weekly-report", person: Some(1), tools: &["read_mail", "send_mail"], destinations: &["team@example.com", "boss@example.com"], rows: 6 },
+    Agent {
+        id: "billing-agent",
+        job: "invoices",
+        person: Some(0),
+        tools: &["search_invoices", "get_invoice"],
+        destinations: &["finance@example.com"],
+        rows: 12,
+    },
+    Agent {
+        id: "mail-agent",
+        job: "weekly-report",
+        person: Some(1),
+        tools: &["read_mail", "send_mail"],
+        destinations: &["team@example.com", "boss@example.com"],
+        rows: 6,
+    },
     Agent { id: "records-agent", job: "chart-review", person: Some(2), tools: &["find_patient", "read_chart"], destinations: &[], rows: 8 },
-    Agent { id: "deploy-agent", job: "releases", person: Some(3), tools: &["list_builds", "deploy"], destinations: &["https://ci.example.com/hooks"], rows: 4 },
-    Agent { id: "support-agent", job: "tickets", person: Some(4), tools: &["list_tickets", "reply"], destinations: &["help@example.com"], rows: 15 },
-    Agent { id: "crm-agent", job: "leads", person: Some(5), tools: &["search_leads", "update_lead"], destinations: &["crm@example.com"], rows: 20 },
-    Agent { id: "night-agent", job: "backups", person: None, tools: &["list_objects", "copy_object"], destinations: &["https://vault.example.com/backup"], rows: 5 },
+    Agent {
+        id: "deploy-agent",
+        job: "releases",
+        person: Some(3),
+        tools: &["list_builds", "deploy"],
+        destinations: &["https://ci.example.com/hooks"],
+        rows: 4,
+    },
+    Agent {
+        id: "support-agent",
+        job: "tickets",
+        person: Some(4),
+        tools: &["list_tickets", "reply"],
+        destinations: &["help@example.com"],
+        rows: 15,
+    },
+    Agent {
+        id: "crm-agent",
+        job: "leads",
+        person: Some(5),
+        tools: &["search_leads", "update_lead"],
+        destinations: &["crm@example.com"],
+        rows: 20,
+    },
+    Agent {
+        id: "night-agent",
+        job: "backups",
+        person: None,
+        tools: &["list_objects", "copy_object"],
+        destinations: &["https://vault.example.com/backup"],
+        rows: 5,
+    },
 ];
 
 /// What one call is like.
@@ -151,11 +193,9 @@ const DRIP_AGENT: &str = "crm-agent";
 fn drip(agent: &Agent, person: &Person, date: NaiveDate, index: u32, rng: &mut Rng, traffic: &mut Traffic) {
     for n in 0..4 {
         let at_us = at(date, person.start + 1 + n - person.zone, rng);
-        let rows = agent.rows * u64::from(4 + index - DRIP.start);
+        // Ends below the floor of a bulk export: a little more every day is what makes it a drip.
+        let rows = agent.rows * u64::from(4 + index - DRIP.start) / 2;
         call(&Call { agent, at_us, tool: agent.tools[0], destination: None, rows, authority: Authority::Allowed }, rng, traffic);
-    }
-    if index == DRIP.end - 1 {
-        traffic.labels.push(Label { kind: "slow-drip", entity: format!("agent:{}", agent.id), day: date, expected: true });
     }
 }
 
@@ -181,6 +221,9 @@ fn call(call: &Call<'_>, rng: &mut Rng, traffic: &mut Traffic) {
 
 /// One incident a working day, the kinds in turn; each seed starts with another one.
 fn plant(seed: u64, date: NaiveDate, index: u32, rng: &mut Rng, traffic: &mut Traffic) {
+    if index == DRIP.end - 1 {
+        traffic.labels.push(Label { kind: "slow-drip", entity: format!("agent:{DRIP_AGENT}"), day: date, expected: true });
+    }
     if matches!(date.weekday(), Weekday::Sat | Weekday::Sun) {
         return;
     }

@@ -1,0 +1,12 @@
+# The binary alone. Build: docker build -t vialog .
+FROM rust:1.95-bookworm AS build
+WORKDIR /src
+COPY . .
+RUN cargo build --release -p vialog
+
+FROM debian:bookworm-slim
+RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
+    && useradd --create-home vialog
+COPY --from=build /src/target/release/vialog /usr/local/bin/vialog
+USER vialog
+ENTRYPOINT ["vialog"]
