@@ -4,6 +4,7 @@
 //! consumer group is for lag displays. In reading order: [`start`] and [`flush`] (pure decisions),
 //! [`kafka`] (the worker), [`import`] (files), [`produce`] and [`embedded`] (for demo and tests).
 
+mod assignment;
 pub mod embedded;
 pub mod flush;
 pub mod import;

@@ -134,7 +134,7 @@ fn captured_records_of_real_peers_reconcile_with_the_offsets() {
 
 /// Values of the feeds whose samples are plain lines.
 fn lines_of(samples: &Path) -> Vec<(&'static str, String)> {
-    let read = |file: PathBuf| std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
+    let read = |file: std::path::PathBuf| std::fs::read_to_string(file).unwrap().lines().map(str::to_owned).collect::<Vec<_>>();
     let mut all = Vec::new();
     for file in ["user-events.jsonl", "listener-events.jsonl", "admin-events.jsonl", "listener-admin-events.jsonl"] {
         all.extend(read(samples.join("keycloak").join(file)).into_iter().map(|line| ("real.keycloak", line)));

@@ -1,4 +1,4 @@
-//! The command line: every command, its options, and what it runs.
+//! What each command runs.
 
 use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
@@ -6,211 +6,19 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
 use ingest::Summary;
 use lake::Lake;
-use query::{Format, Session};
+use query::Session;
 use schemas::adapters::Adapter;
 use schemas::decode::Source;
 use serde_json::json;
 
+use crate::args::{
+    Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, Output, QueryArgs, RulesCommand, SourcesCommand, VerifyArgs,
+};
 use crate::config::{self, Config};
 use crate::demo::{self, DemoOptions};
 use crate::{detection, generate, tell};
-
-/// Audit-log pipeline and anomaly detector for AI agents.
-#[derive(Debug, Parser)]
-#[command(
-    version,
-    about,
-    after_help = "Logs go to standard error; RUST_LOG=debug shows more.\nExit codes: 0 done, 1 a check failed, 2 usage, configuration or SQL error."
-)]
-pub(crate) struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    /// See it work: embedded broker, thirty days of labelled synthetic traffic, real ingest, detector, alerts.
-    Demo(DemoArgs),
-    /// Consume the configured topics into the lake, exactly once.
-    Ingest(IngestArgs),
-    /// Import files (or `-`, standard input) through the same adapters, without Kafka.
-    Import(ImportArgs),
-    /// Run every rule that is due to the end of the data.
-    Detect(DetectArgs),
-    /// List the rules, or run their tests through the real engine.
-    Rules {
-        #[command(subcommand)]
-        command: RulesCommand,
-    },
-    /// Write labelled synthetic traffic: `<adapter>.jsonl` and `labels.jsonl`.
-    Generate(GenerateArgs),
-    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, rejections, alerts.
-    Query(QueryArgs),
-    /// Recompute every leaf, root, count and range of a lake and compare them with its seals.
-    Verify(VerifyArgs),
-    /// Show which sources can be read.
-    Sources {
-        #[command(subcommand)]
-        command: SourcesCommand,
-    },
-}
-
-/// How results are printed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Output {
-    /// For people.
-    Text,
-    /// One JSON object a line; the last is a summary.
-    Json,
-}
-
-/// Which lake.
-#[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
-struct LakeArgs {
-    /// Folder of the lake.
-    #[arg(long, value_name = "DIR")]
-    lake: Option<String>,
-    /// Configuration file that names it.
-    #[arg(long, value_name = "FILE")]
-    config: Option<String>,
-}
-
-impl LakeArgs {
-    fn uri(&self) -> Result<String> {
-        match (&self.lake, &self.config) {
-            (Some(uri), _) => Ok(uri.clone()),
-            (None, Some(file)) => Ok(Config::read(file)?.lake_uri),
-            (None, None) => bail!("name a lake with --lake or --config"),
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-struct IngestArgs {
-    /// Configuration file.
-    #[arg(long, value_name = "FILE")]
-    config: String,
-    /// Stop at the end offsets seen at the start, and print a summary.
-    #[arg(long)]
-    once: bool,
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    format: Output,
-}
-
-#[derive(Debug, Args)]
-struct ImportArgs {
-    #[command(flatten)]
-    lake: LakeArgs,
-    /// How to decode the files.
-    #[arg(long)]
-    adapter: String,
-    /// Tenant of the events.
-    #[arg(long, default_value = "default")]
-    tenant: String,
-    /// Instance of the source; part of every event id. [default: the adapter's name]
-    #[arg(long)]
-    instance: Option<String>,
-    /// Environment of the events.
-    #[arg(long, default_value = "production")]
-    environment: String,
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    format: Output,
-    /// Files: JSON lines, a JSON array, or either of them as gzip or zstd; `-` is standard input.
-    #[arg(required = true)]
-    files: Vec<String>,
-}
-
-#[derive(Debug, Args)]
-struct QueryArgs {
-    #[command(flatten)]
-    lake: LakeArgs,
-    /// table, json, csv or parquet.
-    #[arg(long, default_value = "table")]
-    format: Format,
-    /// The query.
-    sql: String,
-}
-
-#[derive(Debug, Args)]
-struct VerifyArgs {
-    /// Folder of the lake.
-    lake: String,
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    format: Output,
-}
-
-#[derive(Debug, Args)]
-struct DemoArgs {
-    /// End by itself with a report; exit code 0 only when its numbers reconcile.
-    #[arg(long)]
-    once: bool,
-    /// Folder of the lake. [default: a new temporary folder]
-    #[arg(long, value_name = "DIR")]
-    lake: Option<String>,
-    /// Seed of the traffic.
-    #[arg(long, default_value_t = 1)]
-    seed: u64,
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    format: Output,
-}
-
-#[derive(Debug, Args)]
-struct DetectArgs {
-    #[command(flatten)]
-    lake: LakeArgs,
-    /// Run to the end of the data and stop (the only way so far).
-    #[arg(long, required = true)]
-    once: bool,
-    /// Treat the data as complete up to this moment (RFC 3339). [default: all of it]
-    #[arg(long, value_name = "T")]
-    as_of: Option<chrono::DateTime<chrono::Utc>>,
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    format: Output,
-}
-
-#[derive(Debug, Args)]
-struct GenerateArgs {
-    /// Same seed, same bytes.
-    #[arg(long)]
-    seed: u64,
-    /// At least this many records; whole days are written.
-    #[arg(long, default_value_t = 10_000)]
-    events: usize,
-    /// Folder to write to.
-    #[arg(long, value_name = "DIR")]
-    out: std::path::PathBuf,
-}
-
-#[derive(Debug, Subcommand)]
-enum RulesCommand {
-    /// List the rules that come with the program.
-    List {
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        format: Output,
-    },
-    /// Run the tests of all rules, or of the rules in a folder.
-    Test {
-        /// Folder of rule files.
-        folder: Option<std::path::PathBuf>,
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        format: Output,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-enum SourcesCommand {
-    /// Print the documentation of every column of `events`, as Markdown.
-    Columns,
-    /// List the adapters.
-    List {
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        format: Output,
-    },
-}
 
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {

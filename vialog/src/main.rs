@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 a test, check or verification failed, 2 usage, configuration or SQL error.
 
+mod args;
 mod cli;
 mod config;
 mod demo;
@@ -14,7 +15,7 @@ use std::process::ExitCode;
 use clap::Parser;
 
 fn main() -> ExitCode {
-    let args = cli::Cli::parse();
+    let args = args::Cli::parse();
     let level = tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(level).with_writer(std::io::stderr).init();
     match cli::run(args) {
