@@ -1,0 +1,99 @@
+//! Baseline tables: what is known of each identity, in rows of one UTC day that are merged by SUM, MIN and MAX.
+//!
+//! A late event is a small row more, and a baseline *as of* any day is a range read. All values are integers,
+//! because a sum of floats depends on its order. Each row says which version of `events` it came from.
+
+use std::sync::Arc;
+
+use arrow::array::RecordBatch;
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+
+use crate::decide::Step;
+use crate::layout::{data_file, follower_txn};
+use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
+use crate::{Lake, LakeError, TableName, parquet_file};
+
+/// Kinds of baseline.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Baseline {
+    /// Events by identity, day and hour of the week (UTC): `tenant, identity, day, hour, n`.
+    Hours,
+    /// Volume by identity and day: `tenant, identity, day, calls, rows_out, bytes_out, max_rows, max_bytes`.
+    Volumes,
+    /// Terms by identity and day: `tenant, identity, kind, term, day, n`.
+    Terms,
+}
+
+impl Baseline {
+    /// All kinds.
+    pub const ALL: &'static [Baseline] = &[Self::Hours, Self::Volumes, Self::Terms];
+
+    fn table(self) -> TableName {
+        match self {
+            Self::Hours => TableName::BaselineHours,
+            Self::Volumes => TableName::BaselineVolumes,
+            Self::Terms => TableName::BaselineTerms,
+        }
+    }
+
+    /// Name in SQL.
+    pub fn table_name(self) -> &'static str {
+        self.table().as_str()
+    }
+
+    /// Columns.
+    pub fn schema(self) -> SchemaRef {
+        let text = |name: &str| Field::new(name, DataType::Utf8, true);
+        let long = |name: &str| Field::new(name, DataType::Int64, true);
+        let day = Field::new("day", DataType::Date32, true);
+        let version = long("events_version");
+        let fields = match self {
+            Self::Hours => vec![text("tenant"), text("identity"), day, long("hour"), long("n"), version],
+            Self::Volumes => vec![
+                text("tenant"),
+                text("identity"),
+                day,
+                long("calls"),
+                long("rows_out"),
+                long("bytes_out"),
+                long("max_rows"),
+                long("max_bytes"),
+                version,
+            ],
+            Self::Terms => vec![text("tenant"), text("identity"), text("kind"), text("term"), day, long("n"), version],
+        };
+        Arc::new(Schema::new(fields))
+    }
+
+    /// The table.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn open(self, lake: &Lake) -> Result<Table, LakeError> {
+        lake.table(self.table(), TableSpec { schema: self.schema(), partition_columns: &[], stats_columns: "" })
+    }
+
+    /// Version of `events` that it covers.
+    pub fn cursor(self, table: &Table) -> Option<u64> {
+        table.recorded(&follower_txn(self.table_name())).and_then(|v| u64::try_from(v).ok())
+    }
+
+    /// Appends rows and moves the cursor, in one commit.
+    ///
+    /// # Errors
+    /// When the table cannot be written.
+    pub fn append(self, table: &Table, from: Option<u64>, to: u64, rows: &[RecordBatch], now_ms: i64) -> Result<CommitOutcome, LakeError> {
+        let batch = arrow::compute::concat_batches(&self.schema(), rows).map_err(|e| LakeError::Rows(Box::new(e)))?;
+        let mut files = Vec::new();
+        if batch.num_rows() > 0 {
+            files.push(DataFile {
+                path: data_file(&[], &random_id(now_ms), 0),
+                partition: Vec::new(),
+                stats: parquet_file::statistics(&batch, ""),
+                bytes: parquet_file::encode(&batch, "")?,
+            });
+        }
+        let step = Step { app_id: follower_txn(self.table_name()), from: from.map_or(-1, u64::cast_signed), to: to.cast_signed() };
+        table.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", now_ms })
+    }
+}

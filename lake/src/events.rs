@@ -1,0 +1,277 @@
+//! Batches of events: collected, sealed, and committed exactly once.
+//!
+//! An [`EventBatch`] takes whole records in the order they came, remembers the range of offsets of each
+//! partition, and becomes one commit: Parquet files by `(row_kind, ingest_date)` sorted by
+//! `(tenant, event_time)`, one transaction for each partition, and the seal.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array};
+use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
+use arrow::datatypes::Date32Type;
+use ledger::{Range, Seal};
+use schemas::batch::{RowsBuilder, events_schema};
+use schemas::columns::{Row, name};
+use schemas::decode::EVENT;
+
+use crate::decide::Step;
+use crate::layout::{data_file, parse_position_txn, position_txn};
+use crate::leaves::leaf_hashes;
+use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
+use crate::{Lake, LakeError, TableName, parquet_file};
+
+/// Partition columns of `events`.
+const PARTITION_COLUMNS: &[&str] = &[name::row_kind, name::ingest_date];
+/// Columns of `events` with statistics: none of them sensitive.
+const STATS_COLUMNS: &str = "event_time,ingest_time,offset";
+
+/// Which part of which stream.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Origin {
+    /// Stream name.
+    pub stream: String,
+    /// Which life of the stream.
+    pub incarnation: String,
+    /// Partition.
+    pub partition: i32,
+}
+
+impl Origin {
+    fn txn(&self) -> String {
+        position_txn(&self.stream, &self.incarnation, self.partition)
+    }
+}
+
+/// What a batch or a run of batches held. The four classes of records are disjoint.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records read.
+    pub records: u64,
+    /// Records that gave at least one event.
+    pub with_events: u64,
+    /// Records that gave rejections only.
+    pub rejected: u64,
+    /// Records that held nothing.
+    pub empty: u64,
+    /// Rows that are events.
+    pub events: u64,
+    /// Rows that are rejections.
+    pub rejections: u64,
+    /// Offsets in the ranges without a record.
+    pub no_record: u64,
+}
+
+impl std::ops::AddAssign for Counts {
+    fn add_assign(&mut self, other: Self) {
+        self.records += other.records;
+        self.with_events += other.with_events;
+        self.rejected += other.rejected;
+        self.empty += other.empty;
+        self.events += other.events;
+        self.rejections += other.rejections;
+        self.no_record += other.no_record;
+    }
+}
+
+/// Records on their way to one commit.
+#[derive(Debug)]
+pub struct EventBatch {
+    batch_id: String,
+    rows: RowsBuilder,
+    order: Vec<(Origin, i64, usize)>,
+    ranges: BTreeMap<Origin, (i64, i64)>,
+    counts: Counts,
+    bytes: usize,
+}
+
+impl EventBatch {
+    /// An empty batch.
+    pub fn new(now_ms: i64) -> Self {
+        Self {
+            batch_id: random_id(now_ms),
+            rows: RowsBuilder::default(),
+            order: Vec::new(),
+            ranges: BTreeMap::new(),
+            counts: Counts::default(),
+            bytes: 0,
+        }
+    }
+
+    /// Takes one record with its rows. `before` is the last offset that counts as taken already: the range
+    /// of the partition starts after it. Records of one partition come in ascending order of offset.
+    pub fn push(&mut self, origin: &Origin, before: i64, offset: i64, rows: Vec<Row>) {
+        let range = self.ranges.entry(origin.clone()).or_insert((before, before));
+        self.counts.no_record += u64::try_from(offset - range.1 - 1).unwrap_or(0);
+        range.1 = offset;
+        self.counts.records += 1;
+        let events = rows.iter().filter(|row| row.row_kind.as_deref() == Some(EVENT)).count() as u64;
+        match (events, rows.len()) {
+            (0, 0) => self.counts.empty += 1,
+            (0, _) => self.counts.rejected += 1,
+            _ => self.counts.with_events += 1,
+        }
+        self.counts.events += events;
+        self.counts.rejections += rows.len() as u64 - events;
+        for (index, mut row) in rows.into_iter().enumerate() {
+            self.bytes += 1024 + row.raw_payload.as_ref().map_or(0, Vec::len);
+            row.batch_id = Some(self.batch_id.clone());
+            self.order.push((origin.clone(), offset, index));
+            self.rows.push(&row);
+        }
+    }
+
+    /// Counts offsets up to `to` as read though no record was there (transaction markers, compaction).
+    pub fn skip_to(&mut self, origin: &Origin, before: i64, to: i64) {
+        let range = self.ranges.entry(origin.clone()).or_insert((before, before));
+        self.counts.no_record += u64::try_from(to - range.1).unwrap_or(0);
+        range.1 = range.1.max(to);
+    }
+
+    /// Whether there is nothing to commit.
+    pub fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    /// Rough size in memory, bytes.
+    pub fn size_bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// What it holds.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Seals the batch: from here on it is fixed and can be committed any number of times.
+    ///
+    /// # Errors
+    /// When the rows cannot be built or encoded.
+    pub fn seal(self, lake: &Lake, now_ms: i64) -> Result<SealedBatch, LakeError> {
+        let batch = self.rows.finish().map_err(|e| LakeError::Rows(Box::new(e)))?;
+        let leaves = leaf_hashes(&batch, lake.keys());
+        let mut order: Vec<usize> = (0..leaves.len()).collect();
+        order.sort_by(|a, b| self.order[*a].cmp(&self.order[*b]));
+        let ordered: Vec<ledger::Hash> = order.iter().map(|i| leaves[*i]).collect();
+        let ranges = self.ranges.iter().map(|(origin, (from, to))| Range {
+            stream: origin.stream.clone(),
+            incarnation: origin.incarnation.clone(),
+            partition: origin.partition,
+            from: *from,
+            to: *to,
+        });
+        let seal = Seal {
+            batch_id: self.batch_id.clone(),
+            events: self.counts.events,
+            rejections: self.counts.rejections,
+            empty: self.counts.empty,
+            no_record: self.counts.no_record,
+            root: ledger::root(&ordered),
+            ranges: ranges.collect(),
+        };
+        let steps = self.ranges.iter().map(|(origin, (from, to))| Step { app_id: origin.txn(), from: *from, to: *to }).collect();
+        let files = data_files(&with_leaves(&batch, &leaves)?, &self.batch_id)?;
+        let request = CommitRequest { files, steps, seal: Some(seal.print()), operation: "STREAMING UPDATE", now_ms };
+        Ok(SealedBatch { request, batch_id: self.batch_id, counts: self.counts })
+    }
+}
+
+/// A batch that is fixed.
+#[derive(Debug)]
+pub struct SealedBatch {
+    request: CommitRequest,
+    batch_id: String,
+    counts: Counts,
+}
+
+impl SealedBatch {
+    /// Commits, or says why not. Repeating it is safe, and after an error it is the thing to do.
+    ///
+    /// # Errors
+    /// When files cannot be written or read.
+    pub fn commit(&self, table: &Table) -> Result<CommitOutcome, LakeError> {
+        table.commit(&self.request)
+    }
+
+    /// What it holds.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// Its batch id.
+    pub fn batch_id(&self) -> &str {
+        &self.batch_id
+    }
+}
+
+/// The table `events` of a lake.
+///
+/// # Errors
+/// When its log cannot be read.
+pub fn open(lake: &Lake) -> Result<Table, LakeError> {
+    let spec = TableSpec { schema: events_schema(), partition_columns: PARTITION_COLUMNS, stats_columns: STATS_COLUMNS };
+    lake.table(TableName::Events, spec)
+}
+
+/// Last offset taken of a partition; `None` when nothing was.
+pub fn position(table: &Table, origin: &Origin) -> Option<i64> {
+    table.recorded(&origin.txn())
+}
+
+/// All positions of a table.
+pub fn positions(table: &Table) -> BTreeMap<Origin, i64> {
+    let origin =
+        |app_id: &str| parse_position_txn(app_id).map(|(stream, incarnation, partition)| Origin { stream, incarnation, partition });
+    table.txns().iter().filter_map(|(app_id, to)| Some((origin(app_id)?, *to))).collect()
+}
+
+fn with_leaves(batch: &RecordBatch, leaves: &[ledger::Hash]) -> Result<RecordBatch, LakeError> {
+    let index = batch.schema().index_of(name::leaf_hash).map_err(|e| LakeError::Rows(Box::new(e)))?;
+    let mut columns = batch.columns().to_vec();
+    columns[index] = Arc::new(BinaryArray::from_iter_values(leaves)) as ArrayRef;
+    RecordBatch::try_new(batch.schema(), columns).map_err(|e| LakeError::Rows(Box::new(e)))
+}
+
+/// One file for each `(row_kind, ingest_date)`, sorted by `(tenant, event_time)`.
+fn data_files(batch: &RecordBatch, batch_id: &str) -> Result<Vec<DataFile>, LakeError> {
+    let kinds = column(batch, name::row_kind)?.as_string::<i32>();
+    let dates = column(batch, name::ingest_date)?.as_primitive::<Date32Type>();
+    let mut groups: BTreeMap<(&str, i32), Vec<u32>> = BTreeMap::new();
+    for row in 0..batch.num_rows() {
+        groups.entry((kinds.value(row), dates.value(row))).or_default().push(u32::try_from(row).unwrap_or(u32::MAX));
+    }
+    let mut files = Vec::new();
+    for (number, ((kind, date), rows)) in groups.into_iter().enumerate() {
+        let part = sorted(&take(batch, rows)?)?;
+        let kept: Vec<usize> =
+            (0..part.num_columns()).filter(|i| !PARTITION_COLUMNS.contains(&part.schema().field(*i).name().as_str())).collect();
+        let part = part.project(&kept).map_err(|e| LakeError::Rows(Box::new(e)))?;
+        let day = chrono::DateTime::from_timestamp(i64::from(date) * 86_400, 0).unwrap_or_default().format("%Y-%m-%d").to_string();
+        let partition = vec![(name::row_kind.to_owned(), kind.to_owned()), (name::ingest_date.to_owned(), day)];
+        files.push(DataFile {
+            path: data_file(&partition, batch_id, number),
+            partition,
+            stats: parquet_file::statistics(&part, STATS_COLUMNS),
+            bytes: parquet_file::encode(&part, STATS_COLUMNS)?,
+        });
+    }
+    Ok(files)
+}
+
+fn take(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch, LakeError> {
+    take_record_batch(batch, &UInt32Array::from(rows)).map_err(|e| LakeError::Rows(Box::new(e)))
+}
+
+fn sorted(batch: &RecordBatch) -> Result<RecordBatch, LakeError> {
+    let by = [name::tenant, name::event_time];
+    let keys: Result<Vec<SortColumn>, LakeError> =
+        by.iter().map(|name| Ok(SortColumn { values: Arc::clone(column(batch, name)?), options: None })).collect();
+    let order = lexsort_to_indices(&keys?, None).map_err(|e| LakeError::Rows(Box::new(e)))?;
+    take_record_batch(batch, &order).map_err(|e| LakeError::Rows(Box::new(e)))
+}
+
+fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef, LakeError> {
+    let index = batch.schema().index_of(name).map_err(|e| LakeError::Rows(Box::new(e)))?;
+    debug_assert!(batch.column(index).len() == batch.num_rows(), "columns have one length");
+    Ok(batch.column(index))
+}

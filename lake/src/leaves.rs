@@ -1,0 +1,99 @@
+//! The ledger leaf of each row of a record batch of `events`.
+//!
+//! Computed from Arrow, not from the rows that were pushed, so the same function that seals a batch
+//! verifies it later from its Parquet file. `leaf_hash` itself is left out; every other column goes in.
+//!
+//! Values: text and bytes as they are; integers, times and dates as eight bytes big-endian (so widening a
+//! type keeps leaves valid); floats as their bits; lists and structs with counts and null marks.
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
+use ledger::{Hash, LeafBuilder, commit_field};
+use schemas::COLUMNS;
+use schemas::columns::name;
+use schemas::keys::Keys;
+
+/// Leaves of all rows, in row order.
+pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
+    let mut columns: Vec<(&str, bool, &ArrayRef)> = COLUMNS
+        .iter()
+        .filter(|column| column.name != name::leaf_hash)
+        .filter_map(|column| Some((column.name, column.sensitive, batch.column_by_name(column.name)?)))
+        .collect();
+    columns.sort_unstable_by_key(|(name, ..)| *name);
+    let mut value = Vec::new();
+    (0..batch.num_rows())
+        .map(|row| {
+            let mut leaf = LeafBuilder::default();
+            let mut identity = None;
+            for (name, sensitive, column) in &columns {
+                if column.is_null(row) {
+                    continue;
+                }
+                value.clear();
+                encode(column, row, &mut value);
+                if *sensitive {
+                    let identity = identity.get_or_insert_with(|| row_identity(batch, row));
+                    leaf.commitment(name, &commit_field(name, &keys.salt(identity, name), &value));
+                } else {
+                    leaf.plain(name, &value);
+                }
+            }
+            leaf.finish()
+        })
+        .collect()
+}
+
+/// What names a row for its salts: where it came from.
+fn row_identity(batch: &RecordBatch, row: usize) -> String {
+    let text = |name: &str| batch.column_by_name(name).map_or("", |c| c.as_string::<i32>().value(row));
+    let int = |name: &str| batch.column_by_name(name).map_or(0, |c| c.as_primitive::<Int32Type>().value(row));
+    let offset = batch.column_by_name(name::offset).map_or(0, |c| c.as_primitive::<Int64Type>().value(row));
+    let (stream, incarnation) = (text(name::stream), text(name::incarnation));
+    format!("{stream}\0{incarnation}\0{}\0{offset}\0{}", int(name::partition), int(name::record_index))
+}
+
+fn encode(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
+    match array.data_type() {
+        DataType::Utf8 => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
+        DataType::Utf8View => out.extend_from_slice(array.as_string_view().value(row).as_bytes()),
+        DataType::Binary => out.extend_from_slice(array.as_binary::<i32>().value(row)),
+        DataType::BinaryView => out.extend_from_slice(array.as_binary_view().value(row)),
+        DataType::Int64 => long(array.as_primitive::<Int64Type>().value(row), out),
+        DataType::Int32 => long(array.as_primitive::<Int32Type>().value(row).into(), out),
+        DataType::Date32 => long(array.as_primitive::<Date32Type>().value(row).into(), out),
+        DataType::Timestamp(..) => long(array.as_primitive::<TimestampMicrosecondType>().value(row), out),
+        DataType::Float64 => out.extend_from_slice(&array.as_primitive::<Float64Type>().value(row).to_bits().to_be_bytes()),
+        DataType::Boolean => out.push(u8::from(array.as_boolean().value(row))),
+        DataType::List(_) => nested(&array.as_list::<i32>().value(row), out),
+        DataType::Map(..) => nested(&array.as_map().value(row), out),
+        DataType::Struct(_) => {
+            for member in array.as_struct().columns() {
+                element(member, row, out);
+            }
+        }
+        other => unreachable!("no column of `events` has type {other}"),
+    }
+}
+
+fn nested(values: &dyn Array, out: &mut Vec<u8>) {
+    out.extend_from_slice(&u32::try_from(values.len()).unwrap_or(u32::MAX).to_be_bytes());
+    (0..values.len()).for_each(|i| element(values, i, out));
+}
+
+fn element(values: &dyn Array, row: usize, out: &mut Vec<u8>) {
+    if values.is_null(row) {
+        out.push(0);
+        return;
+    }
+    out.push(1);
+    let start = out.len();
+    out.extend_from_slice(&[0; 4]);
+    encode(values, row, out);
+    let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
+    out[start..start + 4].copy_from_slice(&length.to_be_bytes());
+}
+
+fn long(value: i64, out: &mut Vec<u8>) {
+    out.extend_from_slice(&value.to_be_bytes());
+}

@@ -1,0 +1,144 @@
+//! The only code that knows a path, a table name, Delta or Parquet.
+//!
+//! A lake is a folder of Delta tables. [`Lake`] opens it; [`events::EventBatch`] commits events
+//! exactly once; [`snapshot`] gives tables to DataFusion; [`follow`] reads what came since a version.
+//!
+//! In reading order: [`layout`] (names), [`decide`] (pure commit decisions), `delta` (the log's
+//! bytes), `store` (durable files), [`table`] (one table), [`leaves`] and [`events`] (batches).
+
+mod delta;
+mod store;
+
+pub mod alerts;
+pub mod baselines;
+pub mod decide;
+pub mod events;
+pub mod follow;
+pub mod keys;
+pub mod layout;
+pub mod leaves;
+#[cfg(test)]
+mod model_test;
+mod parquet_file;
+pub mod snapshot;
+pub mod table;
+pub mod verify;
+pub mod views;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+pub use layout::TableName;
+use schemas::keys::Keys;
+use table::Table;
+
+/// A failure of the lake. Outcomes such as "already committed" are not errors.
+#[derive(Debug, thiserror::Error)]
+pub enum LakeError {
+    /// Reading or writing a file failed.
+    #[error("cannot {action} `{path}`")]
+    Io {
+        /// What was tried.
+        action: &'static str,
+        /// The file.
+        path: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// A commit file is damaged.
+    #[error("commit {version} of the table is damaged; restore it from a copy, nothing was changed")]
+    DamagedCommit {
+        /// Its version.
+        version: u64,
+        /// Why.
+        #[source]
+        source: serde_json::Error,
+    },
+    /// A commit file is missing.
+    #[error("commit {version} of the table is missing")]
+    MissingCommit {
+        /// Its version.
+        version: u64,
+    },
+    /// Arrow or Parquet failed.
+    #[error("cannot write or read the rows")]
+    Rows(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Something that is not built or not understood.
+    #[error("{0}")]
+    Unsupported(String),
+    /// Another writer won too many times.
+    #[error("gave up after {0} attempts to commit; other writers were faster each time")]
+    Contended(u32),
+    /// The key file is missing, readable by others, or damaged.
+    #[error("{0}")]
+    Key(String),
+}
+
+/// A lake that is open.
+#[derive(Debug, Clone)]
+pub struct Lake {
+    folder: PathBuf,
+    keys: Arc<Keys>,
+}
+
+impl Lake {
+    /// Opens a lake, or makes it with its key file beside it.
+    ///
+    /// # Errors
+    /// When the folder or the key file cannot be made or read.
+    pub fn open_or_create(uri: &str) -> Result<Self, LakeError> {
+        let folder = folder_of(uri)?;
+        std::fs::create_dir_all(&folder).map_err(|source| io_error("create", &folder, source))?;
+        let keys = keys::load_or_create(&layout::default_key_file(&folder))?;
+        Ok(Self { folder, keys: Arc::new(keys) })
+    }
+
+    /// Opens a lake that exists.
+    ///
+    /// # Errors
+    /// When there is none, or its key file cannot be read.
+    pub fn open(uri: &str) -> Result<Self, LakeError> {
+        let folder = folder_of(uri)?;
+        if !folder.is_dir() {
+            return Err(LakeError::Unsupported(format!(
+                "there is no lake at `{}`; make one with `vialog import`, `ingest` or `demo`",
+                folder.display()
+            )));
+        }
+        let keys = keys::load_or_create(&layout::default_key_file(&folder))?;
+        Ok(Self { folder, keys: Arc::new(keys) })
+    }
+
+    /// Folder of the lake.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// Keys of the lake.
+    pub fn keys(&self) -> &Keys {
+        &self.keys
+    }
+
+    /// A table with its schema; made on its first commit.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn table(&self, name: TableName, spec: table::TableSpec) -> Result<Table, LakeError> {
+        Table::open(layout::table_folder(&self.folder, name), spec)
+    }
+}
+
+fn folder_of(uri: &str) -> Result<PathBuf, LakeError> {
+    if let Some(path) = uri.strip_prefix("file://") {
+        return Ok(PathBuf::from(path));
+    }
+    if let Some((scheme, _)) = uri.split_once("://") {
+        return Err(LakeError::Unsupported(format!("a lake on `{scheme}://` is not built yet; use a folder")));
+    }
+    std::path::absolute(uri).map_err(|source| io_error("resolve", Path::new(uri), source))
+}
+
+fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> LakeError {
+    LakeError::Io { action, path: path.display().to_string(), source }
+}

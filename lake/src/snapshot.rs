@@ -1,0 +1,258 @@
+//! Tables as DataFusion sees them: a fixed list of files, pruned by partition and time, read as Parquet.
+//!
+//! A provider is a snapshot: it never changes, and a query over it sees one version of the table. Pruning
+//! uses the partition columns and the statistics in the log; Parquet's own statistics do the rest. Filters
+//! are all *inexact*: DataFusion applies them again.
+
+use std::sync::Arc;
+
+use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
+use async_trait::async_trait;
+use chrono::{DateTime, NaiveDate};
+use datafusion::catalog::{Session, TableProvider};
+use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::datasource::listing::PartitionedFile;
+use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
+use datafusion::datasource::source::DataSourceExec;
+use datafusion::datasource::table_schema::TableSchema;
+use datafusion::execution::object_store::ObjectStoreUrl;
+use datafusion::logical_expr::utils::conjunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
+use datafusion::physical_plan::ExecutionPlan;
+use serde_json::Value;
+
+use crate::delta::Add;
+use crate::table::{Table, TableSpec};
+
+/// A table at one version, or some files of it.
+#[derive(Debug)]
+pub struct Snapshot {
+    root: String,
+    schema: SchemaRef,
+    files: Vec<File>,
+    partitions: Vec<FieldRef>,
+    file_schema: SchemaRef,
+}
+
+#[derive(Debug, Clone)]
+struct File {
+    path: String,
+    size: u64,
+    partition: Vec<ScalarValue>,
+    partition_texts: Vec<(String, String)>,
+    /// Lowest and highest event time, microseconds, when known.
+    times: Option<(i64, i64)>,
+}
+
+impl Snapshot {
+    /// The files of a table that came in versions of at most `up_to`; `None` is all.
+    pub fn of(table: &Table, up_to: Option<u64>) -> Self {
+        let files = table.data_files();
+        let adds = files.into_iter().filter(|f| up_to.is_none_or(|v| f.version <= v)).map(|f| f.add);
+        Self::new(table, adds.collect())
+    }
+
+    /// The files of a table that came after version `after` and not after `up_to`.
+    pub fn between(table: &Table, after: Option<u64>, up_to: u64) -> Self {
+        let files = table.data_files();
+        let adds = files.into_iter().filter(|f| after.is_none_or(|v| f.version > v) && f.version <= up_to).map(|f| f.add);
+        Self::new(table, adds.collect())
+    }
+
+    /// No files: the table before its first commit.
+    pub fn nothing(table: &Table) -> Self {
+        Self::new(table, Vec::new())
+    }
+
+    fn new(table: &Table, adds: Vec<Add>) -> Self {
+        let TableSpec { schema, partition_columns, .. } = table.spec();
+        let is_partition = |f: &FieldRef| partition_columns.contains(&f.name().as_str());
+        let of = |name: &&str| Arc::new(schema.field_with_name(name).cloned().unwrap_or_else(|_| Field::new(*name, DataType::Utf8, true)));
+        let partitions: Vec<FieldRef> = partition_columns.iter().map(of).collect();
+        let file_fields: Vec<FieldRef> = schema.fields().iter().filter(|f| !is_partition(f)).cloned().collect();
+        let all: Vec<FieldRef> = file_fields.iter().chain(&partitions).cloned().collect();
+        let files = adds.iter().map(|add| File::new(add, &partitions)).collect();
+        Self {
+            root: table.folder().to_string_lossy().into_owned(),
+            schema: Arc::new(Schema::new(all)),
+            files,
+            partitions,
+            file_schema: Arc::new(Schema::new(file_fields)),
+        }
+    }
+
+    /// Number of files.
+    pub fn file_count(&self) -> usize {
+        self.files.len()
+    }
+
+    fn plan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        let bounds = Bounds::of(filters);
+        let wanted = self.files.iter().filter(|file| bounds.may_hold(file)).map(|file| file.to_scan(&self.root));
+        let groups = spread(wanted.collect(), state.config().target_partitions());
+        let table_schema = TableSchema::builder(Arc::clone(&self.file_schema)).with_table_partition_cols(self.partitions.clone()).build();
+        let mut source = ParquetSource::new(table_schema).with_table_parquet_options(state.default_table_options().parquet);
+        if let Some(filter) = conjunction(filters.to_vec()) {
+            let df_schema = DFSchema::try_from(Arc::clone(&self.schema))?;
+            source = source.with_predicate(state.create_physical_expr(filter, &df_schema)?);
+        }
+        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+            .with_file_groups(groups)
+            .with_projection_indices(projection.cloned())?
+            .with_limit(limit)
+            .build();
+        Ok(DataSourceExec::from_data_source(config))
+    }
+}
+
+#[async_trait]
+impl TableProvider for Snapshot {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
+        &self,
+        state: &dyn Session,
+        projection: Option<&Vec<usize>>,
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
+        self.plan(state, projection, filters, limit)
+    }
+}
+
+impl File {
+    fn new(add: &Add, partitions: &[FieldRef]) -> Self {
+        let text = |field: &FieldRef| add.partition_values.get(field.name()).cloned().flatten();
+        let texts: Vec<(String, String)> = partitions.iter().filter_map(|f| Some((f.name().clone(), text(f)?))).collect();
+        Self {
+            path: add.path.clone(),
+            size: u64::try_from(add.size).unwrap_or(0),
+            partition: partitions.iter().map(|field| partition_value(field, text(field).as_deref())).collect(),
+            partition_texts: texts,
+            times: add.stats.as_deref().and_then(event_times),
+        }
+    }
+
+    fn to_scan(&self, root: &str) -> PartitionedFile {
+        let path = format!("{}/{}", root.trim_start_matches('/'), self.path);
+        let mut file = PartitionedFile::new(path, self.size);
+        file.partition_values.clone_from(&self.partition);
+        file
+    }
+}
+
+fn partition_value(field: &Field, text: Option<&str>) -> ScalarValue {
+    match (field.data_type(), text) {
+        (DataType::Date32, Some(text)) => {
+            let day = NaiveDate::parse_from_str(text, "%Y-%m-%d").ok();
+            let days = day.and_then(|d| i32::try_from((d - NaiveDate::default()).num_days()).ok());
+            ScalarValue::Date32(days)
+        }
+        (DataType::Date32, None) => ScalarValue::Date32(None),
+        (_, text) => ScalarValue::Utf8(text.map(str::to_owned)),
+    }
+}
+
+fn event_times(stats: &str) -> Option<(i64, i64)> {
+    let stats: Value = serde_json::from_str(stats).ok()?;
+    let time = |key: &str| {
+        let text = stats.get(key)?.get(schemas::columns::name::event_time)?.as_str()?;
+        Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+    };
+    Some((time("minValues")?, time("maxValues")?))
+}
+
+fn spread(files: Vec<PartitionedFile>, parts: usize) -> Vec<FileGroup> {
+    let parts = parts.clamp(1, files.len().max(1));
+    let mut groups: Vec<Vec<PartitionedFile>> = vec![Vec::new(); parts];
+    for (i, file) in files.into_iter().enumerate() {
+        groups[i % parts].push(file);
+    }
+    groups.into_iter().map(FileGroup::new).collect()
+}
+
+/// What the filters say of partitions and of event time.
+#[derive(Debug, Default)]
+struct Bounds {
+    equal: Vec<(String, String)>,
+    not_before: Option<i64>,
+    not_after: Option<i64>,
+}
+
+impl Bounds {
+    fn of(filters: &[Expr]) -> Self {
+        let mut bounds = Self::default();
+        filters.iter().for_each(|filter| bounds.take(filter));
+        bounds
+    }
+
+    fn take(&mut self, filter: &Expr) {
+        match filter {
+            Expr::BinaryExpr(BinaryExpr { left, op: Operator::And, right }) => {
+                self.take(left);
+                self.take(right);
+            }
+            Expr::BinaryExpr(BinaryExpr { left, op, right }) => match (&**left, &**right) {
+                (Expr::Column(column), Expr::Literal(value, _)) => self.compare(&column.name, *op, value),
+                (Expr::Literal(value, _), Expr::Column(column)) => {
+                    if let Some(op) = op.swap() {
+                        self.compare(&column.name, op, value);
+                    }
+                }
+                _ => {}
+            },
+            Expr::Between(between) if !between.negated => {
+                if let (Expr::Column(column), Expr::Literal(low, _), Expr::Literal(high, _)) =
+                    (&*between.expr, &*between.low, &*between.high)
+                {
+                    self.compare(&column.name, Operator::GtEq, low);
+                    self.compare(&column.name, Operator::LtEq, high);
+                }
+            }
+            _ => {}
+        }
+    }
+
+    fn compare(&mut self, column: &str, op: Operator, value: &ScalarValue) {
+        if let (Operator::Eq, Some(Some(text))) = (op, value.try_as_str()) {
+            self.equal.push((column.to_owned(), text.to_owned()));
+            return;
+        }
+        let ScalarValue::TimestampMicrosecond(Some(micros), _) = value else { return };
+        if column != schemas::columns::name::event_time {
+            return;
+        }
+        // Open bounds are taken as closed: a file too many is read, never one too few.
+        if matches!(op, Operator::Gt | Operator::GtEq | Operator::Eq) {
+            self.not_before = Some(self.not_before.map_or(*micros, |old| old.max(*micros)));
+        }
+        if matches!(op, Operator::Lt | Operator::LtEq | Operator::Eq) {
+            self.not_after = Some(self.not_after.map_or(*micros, |old| old.min(*micros)));
+        }
+    }
+
+    fn may_hold(&self, file: &File) -> bool {
+        let differs = |(column, wanted): &(String, String)| file.partition_texts.iter().any(|(c, v)| c == column && v != wanted);
+        if self.equal.iter().any(differs) {
+            return false;
+        }
+        let Some((low, high)) = file.times else { return true };
+        self.not_before.is_none_or(|bound| high >= bound) && self.not_after.is_none_or(|bound| low <= bound)
+    }
+}

@@ -1,0 +1,121 @@
+//! Durable files in one folder: write a new file, write a file once and only once, read, list.
+//!
+//! A write counts when this returns: the file's bytes and its folder entry are synced first. A file
+//! that must be written once is made under a temporary name and linked, so no reader ever sees a part
+//! of it and two writers cannot both succeed.
+//!
+//! Needs a file system with hard links. Object storage is not built yet.
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Whether a create-once write made the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Created {
+    /// This call made it.
+    New,
+    /// It was there before.
+    Existed,
+}
+
+/// A folder with durable writes.
+#[derive(Debug)]
+pub(crate) struct Store {
+    root: PathBuf,
+    temporary: AtomicU64,
+}
+
+impl Store {
+    pub(crate) fn new(root: PathBuf) -> Self {
+        Self { root, temporary: AtomicU64::new(0) }
+    }
+
+    /// Writes a file whose name is new by construction.
+    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+        let path = self.root.join(name);
+        let temporary = self.temporary_for(&path)?;
+        write_synced(&temporary, bytes)?;
+        fs::rename(&temporary, &path)?;
+        sync_folder(&path)
+    }
+
+    /// Writes a file if there is none of that name.
+    pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> io::Result<Created> {
+        let path = self.root.join(name);
+        let temporary = self.temporary_for(&path)?;
+        write_synced(&temporary, bytes)?;
+        let linked = fs::hard_link(&temporary, &path);
+        fs::remove_file(&temporary)?;
+        match linked {
+            Ok(()) => sync_folder(&path).map(|()| Created::New),
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(Created::Existed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The bytes of a file; `None` when there is none.
+    pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+        match fs::read(self.root.join(name)) {
+            Ok(bytes) => Ok(Some(bytes)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Names in a folder, sorted; none when there is no such folder.
+    pub(crate) fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+        let entries = match fs::read_dir(self.root.join(folder)) {
+            Ok(entries) => entries,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(entry?.file_name().to_string_lossy().into_owned());
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn temporary_for(&self, path: &Path) -> io::Result<PathBuf> {
+        let folder = path.parent().unwrap_or(&self.root);
+        if !folder.is_dir() {
+            fs::create_dir_all(folder)?;
+            sync_folder(folder)?;
+        }
+        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
+        Ok(folder.join(format!(".{}-{number}.tmp", std::process::id())))
+    }
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    let written = file.write_all(bytes).and_then(|()| file.sync_all());
+    if written.is_err() {
+        // A half-written temporary file helps nobody; the first error is the one to report.
+        let _ = fs::remove_file(path);
+    }
+    written
+}
+
+fn sync_folder(path: &Path) -> io::Result<()> {
+    path.parent().map_or(Ok(()), |folder| fs::File::open(folder)?.sync_all())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_of_two_creators_succeeds_and_the_first_bytes_stay() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = Store::new(folder.path().into());
+        assert_eq!(store.create("a/1", b"first").unwrap(), Created::New);
+        assert_eq!(store.create("a/1", b"second").unwrap(), Created::Existed);
+        assert_eq!(store.read("a/1").unwrap().unwrap(), b"first");
+        assert_eq!(store.list("a").unwrap(), ["1"]);
+        assert_eq!(store.read("a/2").unwrap(), None);
+    }
+}

@@ -1,0 +1,339 @@
+//! One Delta table: its state, and the one way to change it.
+//!
+//! Every commit carries at least one transaction with the range it stands for, and is decided against
+//! the same state that it is written on: the commit file of the next version is created once and only
+//! once, so a writer that lost the race decides again on the new state. A lost reply is no failed
+//! commit: the caller repeats the same request and hears `AlreadyCommitted`.
+//!
+//! Cost: a commit writes one file and reads only the commits of other writers since the last one; it
+//! does not depend on how many commits or files there are.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arrow::datatypes::SchemaRef;
+
+use crate::decide::{Decision, Step, decide};
+use crate::delta::{self, Action, Add, CommitInfo, TableState, Txn};
+use crate::layout::{LOG_FOLDER, commit_file, version_of};
+use crate::store::{Created, Store};
+use crate::{LakeError, io_error};
+
+/// Most times a commit is tried against other writers.
+const MAX_ATTEMPTS: u32 = 1_000;
+
+/// What a table is made of.
+#[derive(Debug, Clone)]
+pub struct TableSpec {
+    /// All columns, partition columns included.
+    pub schema: SchemaRef,
+    /// Partition columns, in folder order.
+    pub partition_columns: &'static [&'static str],
+    /// Columns with statistics in the log, separated by commas. Never sensitive ones.
+    pub stats_columns: &'static str,
+}
+
+/// A Parquet file to be written with a commit.
+#[derive(Debug, Clone)]
+pub struct DataFile {
+    /// Path relative to the table.
+    pub path: String,
+    /// Partition columns and values, in folder order.
+    pub partition: Vec<(String, String)>,
+    /// The file.
+    pub bytes: Vec<u8>,
+    /// Statistics as JSON.
+    pub stats: String,
+}
+
+/// One commit to be made.
+#[derive(Debug, Clone)]
+pub struct CommitRequest {
+    /// Files to add.
+    pub files: Vec<DataFile>,
+    /// Ranges that this commit stands for; at least one.
+    pub steps: Vec<Step>,
+    /// Seal of the batch, for `events`.
+    pub seal: Option<String>,
+    /// Delta's name of the operation.
+    pub operation: &'static str,
+    /// Time of the commit, milliseconds since 1970.
+    pub now_ms: i64,
+}
+
+/// What became of a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommitOutcome {
+    /// It is version `version` of the table.
+    Committed {
+        /// The version.
+        version: u64,
+    },
+    /// It was there already.
+    AlreadyCommitted,
+    /// It does not fit what is recorded; nothing was written.
+    Refused(Decision),
+}
+
+/// Files as a table needs them; a test puts a faulty one in its place.
+pub(crate) trait Files: Send + Sync + std::fmt::Debug {
+    fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()>;
+    fn create(&self, name: &str, bytes: &[u8]) -> std::io::Result<Created>;
+    fn read(&self, name: &str) -> std::io::Result<Option<Vec<u8>>>;
+    fn list(&self, folder: &str) -> std::io::Result<Vec<String>>;
+}
+
+impl Files for Store {
+    fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
+        Store::write(self, name, bytes)
+    }
+    fn create(&self, name: &str, bytes: &[u8]) -> std::io::Result<Created> {
+        Store::create(self, name, bytes)
+    }
+    fn read(&self, name: &str) -> std::io::Result<Option<Vec<u8>>> {
+        Store::read(self, name)
+    }
+    fn list(&self, folder: &str) -> std::io::Result<Vec<String>> {
+        Store::list(self, folder)
+    }
+}
+
+/// A table.
+#[derive(Debug, Clone)]
+pub struct Table {
+    files: Arc<dyn Files>,
+    folder: PathBuf,
+    spec: TableSpec,
+    state: Arc<Mutex<Versioned>>,
+}
+
+/// State with the version that each file came in.
+#[derive(Debug, Default, Clone)]
+struct Versioned {
+    state: TableState,
+    added_at: BTreeMap<String, u64>,
+}
+
+/// A data file as readers see it.
+#[derive(Debug, Clone)]
+pub(crate) struct TableFile {
+    pub(crate) add: Add,
+    pub(crate) version: u64,
+}
+
+/// One commit as followers see it.
+#[derive(Debug, Clone)]
+pub(crate) struct Change {
+    pub(crate) version: u64,
+    pub(crate) files: Vec<Add>,
+    pub(crate) seal: Option<String>,
+}
+
+impl Table {
+    /// Opens a table; it need not exist yet.
+    ///
+    /// # Errors
+    /// When its log cannot be read.
+    pub fn open(folder: PathBuf, spec: TableSpec) -> Result<Self, LakeError> {
+        Self::over(Arc::new(Store::new(folder.clone())), folder, spec)
+    }
+
+    pub(crate) fn over(files: Arc<dyn Files>, folder: PathBuf, spec: TableSpec) -> Result<Self, LakeError> {
+        let table = Self { files, folder, spec, state: Arc::default() };
+        table.check_log()?;
+        table.refresh()?;
+        Ok(table)
+    }
+
+    /// Columns of the table.
+    pub fn spec(&self) -> &TableSpec {
+        &self.spec
+    }
+
+    /// Folder of the table.
+    pub(crate) fn folder(&self) -> &std::path::Path {
+        &self.folder
+    }
+
+    /// Reads the commits of other writers. Returns the latest version, if the table exists.
+    ///
+    /// # Errors
+    /// When a commit cannot be read.
+    pub fn refresh(&self) -> Result<Option<u64>, LakeError> {
+        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh_locked(&mut guard)?;
+        Ok(guard.state.next_version.checked_sub(1))
+    }
+
+    /// Last value recorded under a transaction name.
+    pub fn recorded(&self, app_id: &str) -> Option<i64> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).state.txns.get(app_id).copied()
+    }
+
+    /// All transactions.
+    pub fn txns(&self) -> BTreeMap<String, i64> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner).state.txns.clone()
+    }
+
+    /// Files of the table, with the version that each came in.
+    pub(crate) fn data_files(&self) -> Vec<TableFile> {
+        let guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        let files = guard.state.files.values();
+        files.map(|add| TableFile { add: add.clone(), version: guard.added_at.get(&add.path).copied().unwrap_or(0) }).collect()
+    }
+
+    /// Commits after a version (`None`: all), oldest first, that changed data.
+    pub(crate) fn changes_after(&self, version: Option<u64>) -> Result<Vec<Change>, LakeError> {
+        let last = self.refresh()?;
+        let first = version.map_or(0, |v| v + 1);
+        let mut changes = Vec::new();
+        for version in first..=last.unwrap_or(0) {
+            let Some(actions) = self.read_commit(version)? else { break };
+            let mut change = Change { version, files: Vec::new(), seal: None };
+            for action in actions {
+                match action {
+                    Action::Add(add) if add.data_change => change.files.push(add),
+                    Action::CommitInfo(info) => change.seal = info.seal,
+                    _ => {}
+                }
+            }
+            changes.push(change);
+        }
+        Ok(changes)
+    }
+
+    /// Makes a commit, or says why not. Repeating a request is safe.
+    ///
+    /// # Errors
+    /// When files cannot be written or read. The commit may have landed all the same: repeat it.
+    pub fn commit(&self, request: &CommitRequest) -> Result<CommitOutcome, LakeError> {
+        assert!(!request.steps.is_empty(), "a commit without a transaction cannot be told from its copy");
+        let mut guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        self.refresh_locked(&mut guard)?;
+        if let Some(outcome) = settled(request, &guard.state) {
+            return Ok(outcome);
+        }
+        self.create_table(&mut guard, request.now_ms)?;
+        for file in &request.files {
+            self.files.write(&file.path, &file.bytes).map_err(|e| self.io("write", &file.path, e))?;
+        }
+        for _ in 0..MAX_ATTEMPTS {
+            self.refresh_locked(&mut guard)?;
+            if let Some(outcome) = settled(request, &guard.state) {
+                return Ok(outcome);
+            }
+            let version = guard.state.next_version;
+            let actions = actions_of(request);
+            let name = log_path(version);
+            match self.files.create(&name, &delta::print_commit(&actions)).map_err(|e| self.io("write", &name, e))? {
+                Created::Existed => {}
+                Created::New => {
+                    apply(&mut guard, version, actions)?;
+                    return Ok(CommitOutcome::Committed { version });
+                }
+            }
+        }
+        Err(LakeError::Contended(MAX_ATTEMPTS))
+    }
+
+    fn create_table(&self, guard: &mut Versioned, now_ms: i64) -> Result<(), LakeError> {
+        if guard.state.next_version > 0 {
+            return Ok(());
+        }
+        let id = random_id(now_ms);
+        let actions = delta::create_actions(&id, &self.spec.schema, self.spec.partition_columns, self.spec.stats_columns, now_ms);
+        let name = log_path(0);
+        // Whoever creates version 0, the table is the same: the schema is the program's.
+        self.files.create(&name, &delta::print_commit(&actions)).map_err(|e| self.io("write", &name, e))?;
+        self.refresh_locked(guard)
+    }
+
+    fn refresh_locked(&self, guard: &mut Versioned) -> Result<(), LakeError> {
+        while let Some(actions) = self.read_commit(guard.state.next_version)? {
+            let version = guard.state.next_version;
+            apply(guard, version, actions)?;
+        }
+        Ok(())
+    }
+
+    fn read_commit(&self, version: u64) -> Result<Option<Vec<Action>>, LakeError> {
+        let name = log_path(version);
+        let bytes = self.files.read(&name).map_err(|e| self.io("read", &name, e))?;
+        bytes.map(|bytes| delta::parse_commit(&bytes, version)).transpose()
+    }
+
+    /// A log with a hole would read as a shorter table: refuse it.
+    fn check_log(&self) -> Result<(), LakeError> {
+        let names = self.files.list(LOG_FOLDER).map_err(|e| self.io("list", LOG_FOLDER, e))?;
+        let versions = names.iter().filter_map(|name| version_of(name));
+        match versions.enumerate().find(|(i, version)| *version != *i as u64) {
+            Some((hole, _)) => Err(LakeError::MissingCommit { version: hole as u64 }),
+            None => Ok(()),
+        }
+    }
+
+    fn io(&self, action: &'static str, name: &str, source: std::io::Error) -> LakeError {
+        io_error(action, &self.folder.join(name), source)
+    }
+}
+
+/// The outcome when nothing is to be written.
+fn settled(request: &CommitRequest, state: &TableState) -> Option<CommitOutcome> {
+    match decide(&request.steps, |app_id| state.txns.get(app_id).copied()) {
+        Decision::Commit => None,
+        Decision::AlreadyCommitted => Some(CommitOutcome::AlreadyCommitted),
+        refused => Some(CommitOutcome::Refused(refused)),
+    }
+}
+
+fn apply(guard: &mut Versioned, version: u64, actions: Vec<Action>) -> Result<(), LakeError> {
+    for action in &actions {
+        match action {
+            Action::Add(add) => {
+                guard.added_at.insert(add.path.clone(), version);
+            }
+            Action::Remove(remove) => {
+                guard.added_at.remove(&remove.path);
+            }
+            _ => {}
+        }
+    }
+    guard.state.apply(version, actions)
+}
+
+fn actions_of(request: &CommitRequest) -> Vec<Action> {
+    let info = CommitInfo {
+        timestamp: request.now_ms,
+        operation: request.operation.into(),
+        engine_info: Some(concat!("vialog/", env!("CARGO_PKG_VERSION")).into()),
+        operation_id: None,
+        seal: request.seal.clone(),
+    };
+    let txns = request.steps.iter().map(|step| Txn { app_id: step.app_id.clone(), version: step.to, last_updated: Some(request.now_ms) });
+    let adds = request.files.iter().map(|file| Add {
+        path: file.path.clone(),
+        partition_values: file.partition.iter().map(|(column, value)| (column.clone(), Some(value.clone()))).collect(),
+        size: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
+        modification_time: request.now_ms,
+        data_change: true,
+        stats: Some(file.stats.clone()),
+        tags: None,
+    });
+    std::iter::once(Action::CommitInfo(info)).chain(txns.map(Action::Txn)).chain(adds.map(Action::Add)).collect()
+}
+
+fn log_path(version: u64) -> String {
+    format!("{LOG_FOLDER}/{}", commit_file(version))
+}
+
+/// An id that no other process makes: time, process and a counter, in the form of a UUID.
+pub fn random_id(now_ms: i64) -> String {
+    use std::hash::{BuildHasher, RandomState};
+    use std::sync::atomic::{AtomicU64, Ordering};
+    static COUNTER: AtomicU64 = AtomicU64::new(0);
+    let count = COUNTER.fetch_add(1, Ordering::Relaxed);
+    // RandomState is seeded by the operating system for each process.
+    let (a, b) = (RandomState::new().hash_one((now_ms, count)), RandomState::new().hash_one((count, std::process::id())));
+    format!("{:08x}-{:04x}-4{:03x}-8{:03x}-{:012x}", a >> 32, (a >> 16) & 0xffff, a & 0xfff, b >> 52, b & 0xffff_ffff_ffff)
+}

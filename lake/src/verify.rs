@@ -1,0 +1,144 @@
+//! Checks a lake against its own seals: every row's leaf, every batch's root, counts and ranges.
+//!
+//! It recomputes what the seals say from the rows as stored, and the ranges from one seal to the next, and
+//! reports what was checked, not a bool. A batch whose rows are missing, changed or doubled shows.
+
+use std::collections::BTreeMap;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::datatypes::{Int32Type, Int64Type};
+use datafusion::prelude::SessionContext;
+use ledger::{Hash, Seal};
+use schemas::columns::name;
+use schemas::decode::EVENT;
+
+use crate::leaves::leaf_hashes;
+use crate::snapshot::Snapshot;
+use crate::{Lake, LakeError, events};
+
+/// What was checked and what failed.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Report {
+    /// Batches whose seal was checked.
+    pub batches: u64,
+    /// Rows whose leaf was recomputed.
+    pub rows: u64,
+    /// Offsets that the seals account for.
+    pub offsets: u64,
+    /// What is wrong, one sentence each.
+    pub faults: Vec<String>,
+}
+
+struct StoredRow {
+    key: (String, String, i32, i64, i32),
+    leaf: Hash,
+    is_event: bool,
+}
+
+/// Verifies table `events`.
+///
+/// # Errors
+/// When the table cannot be read; what does not hold is in the report.
+pub async fn verify(lake: &Lake) -> Result<Report, LakeError> {
+    let table = events::open(lake)?;
+    let mut report = Report::default();
+    let Some(latest) = table.refresh()? else { return Ok(report) };
+    let mut batches = stored_rows(lake, &table, latest, &mut report).await?;
+    let mut ends: BTreeMap<(String, String, i32), i64> = BTreeMap::new();
+    for change in table.changes_after(None)? {
+        let Some(text) = change.seal else { continue };
+        match Seal::parse(&text) {
+            Ok(seal) => {
+                let rows = batches.remove(&seal.batch_id).unwrap_or_default();
+                check_batch(&seal, rows, change.version, &mut report);
+                check_ranges(&seal, &mut ends, change.version, &mut report);
+            }
+            Err(error) => report.faults.push(format!("version {}: {error}", change.version)),
+        }
+    }
+    for batch_id in batches.keys() {
+        report.faults.push(format!("rows of batch {batch_id} stand in the table without a seal"));
+    }
+    Ok(report)
+}
+
+async fn stored_rows(
+    lake: &Lake,
+    table: &crate::table::Table,
+    latest: u64,
+    report: &mut Report,
+) -> Result<BTreeMap<String, Vec<StoredRow>>, LakeError> {
+    let df = |e: datafusion::error::DataFusionError| LakeError::Rows(Box::new(e));
+    let mut found: BTreeMap<String, Vec<StoredRow>> = BTreeMap::new();
+    let context = SessionContext::new();
+    let frame = context.read_table(std::sync::Arc::new(Snapshot::of(table, Some(latest)))).map_err(df)?;
+    let mut stream = frame.execute_stream().await.map_err(df)?;
+    while let Some(batch) = futures::StreamExt::next(&mut stream).await {
+        let batch = batch.map_err(df)?;
+        let schema = schemas::batch::events_schema();
+        // View types of the reader back to the stored ones.
+        let columns = schema.fields().iter().map(|f| {
+            let column =
+                batch.column_by_name(f.name()).cloned().unwrap_or_else(|| arrow::array::new_null_array(f.data_type(), batch.num_rows()));
+            arrow::compute::cast(&column, f.data_type())
+        });
+        let columns: Result<Vec<_>, _> = columns.collect();
+        let batch = columns.and_then(|c| RecordBatch::try_new(schema.clone(), c)).map_err(|e| LakeError::Rows(Box::new(e)))?;
+        take_rows(lake, &batch, &mut found, report);
+    }
+    Ok(found)
+}
+
+fn take_rows(lake: &Lake, batch: &RecordBatch, found: &mut BTreeMap<String, Vec<StoredRow>>, report: &mut Report) {
+    let text = |name: &str, row: usize| batch.column_by_name(name).map_or("", |c| c.as_string::<i32>().value(row)).to_owned();
+    let int = |name: &str, row: usize| batch.column_by_name(name).map_or(0, |c| c.as_primitive::<Int32Type>().value(row));
+    let leaves = leaf_hashes(batch, lake.keys());
+    for (row, leaf) in leaves.into_iter().enumerate() {
+        let offset = batch.column_by_name(name::offset).map_or(0, |c| c.as_primitive::<Int64Type>().value(row));
+        let key = (text(name::stream, row), text(name::incarnation, row), int(name::partition, row), offset, int(name::record_index, row));
+        let stored = batch.column_by_name(name::leaf_hash).filter(|c| !c.is_null(row)).map(|c| c.as_binary::<i32>().value(row));
+        if stored != Some(&leaf[..]) {
+            report.faults.push(format!("the row at {}/{}/{} offset {} was changed: its leaf does not fit", key.0, key.1, key.2, key.3));
+        }
+        report.rows += 1;
+        let is_event = text(name::row_kind, row) == EVENT;
+        found.entry(text(name::batch_id, row)).or_default().push(StoredRow { key, leaf, is_event });
+    }
+}
+
+fn check_batch(seal: &Seal, mut rows: Vec<StoredRow>, version: u64, report: &mut Report) {
+    report.batches += 1;
+    rows.sort_by(|a, b| a.key.cmp(&b.key));
+    let events = rows.iter().filter(|row| row.is_event).count() as u64;
+    if events != seal.events || rows.len() as u64 - events != seal.rejections {
+        let (have, said) = (rows.len(), seal.events + seal.rejections);
+        report.faults.push(format!("version {version}: the batch has {have} rows, its seal says {said}"));
+    }
+    let leaves: Vec<Hash> = rows.iter().map(|row| row.leaf).collect();
+    if ledger::root(&leaves) != seal.root {
+        report.faults.push(format!("version {version}: the rows of batch {} do not give the root of its seal", seal.batch_id));
+    }
+    let inside = |row: &StoredRow| {
+        seal.ranges.iter().any(|r| {
+            (&r.stream, &r.incarnation, r.partition) == (&row.key.0, &row.key.1, row.key.2) && row.key.3 > r.from && row.key.3 <= r.to
+        })
+    };
+    if !rows.iter().all(inside) {
+        report.faults.push(format!("version {version}: a row lies outside the ranges of its seal"));
+    }
+}
+
+/// Ranges of one partition follow each other without hole or overlap.
+fn check_ranges(seal: &Seal, ends: &mut BTreeMap<(String, String, i32), i64>, version: u64, report: &mut Report) {
+    for range in &seal.ranges {
+        let key = (range.stream.clone(), range.incarnation.clone(), range.partition);
+        if ends.get(&key).is_some_and(|end| *end != range.from) {
+            report.faults.push(format!(
+                "version {version}: {}/{} goes on after {}, not after {}",
+                range.stream, range.partition, range.from, ends[&key]
+            ));
+        }
+        report.offsets += u64::try_from(range.to - range.from).unwrap_or(0);
+        ends.insert(key, range.to);
+    }
+}

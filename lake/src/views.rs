@@ -1,0 +1,128 @@
+//! The views that people and rules write SQL against, and nothing else: tables themselves have no name there.
+//!
+//! `events` shows each `(tenant, event_id)` once and stops at the version that the copies follower has
+//! decided; `events_tip` shows what came after it. `tool_calls`, `decisions`, `token_grants` are `events` of
+//! one category. `rejections` shows what could not become an event, `alerts` what rules found.
+
+use std::sync::Arc;
+
+use arrow::datatypes::SchemaRef;
+use datafusion::datasource::MemTable;
+use datafusion::error::DataFusionError;
+use datafusion::prelude::{SessionConfig, SessionContext};
+use schemas::COLUMNS;
+use schemas::columns::name;
+
+use crate::snapshot::Snapshot;
+use crate::{Lake, LakeError, alerts, baselines, events, follow};
+
+/// Names of all views.
+pub const VIEWS: &[&str] = &["events", "events_tip", "tool_calls", "decisions", "token_grants", "rejections", "alerts"];
+
+/// Which versions a session sees.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Window {
+    /// Events of versions up to this one; the copies cursor when not given.
+    pub up_to: Option<u64>,
+    /// With it, the view `new_events` holds the events of later versions only.
+    pub after: Option<Option<u64>>,
+}
+
+/// A session over the views of a lake.
+///
+/// # Errors
+/// When tables cannot be read.
+pub async fn session(lake: &Lake, config: SessionConfig, window: Window) -> Result<SessionContext, LakeError> {
+    let context = SessionContext::new_with_config(config.with_information_schema(false));
+    register(&context, lake, window).await?;
+    Ok(context)
+}
+
+/// The version of `events` that the views show; `None` when there is nothing yet.
+///
+/// # Errors
+/// When the cursor cannot be read.
+pub fn decided_version(lake: &Lake) -> Result<Option<u64>, LakeError> {
+    let copies = follow::open(lake)?;
+    Ok(follow::cursor(&copies))
+}
+
+async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Result<(), LakeError> {
+    let (events, copies) = (events::open(lake)?, follow::open(lake)?);
+    let decided = follow::cursor(&copies);
+    let up_to = window.up_to.or(decided);
+    let stored = match up_to {
+        Some(version) => Snapshot::of(&events, Some(version)),
+        None => Snapshot::nothing(&events),
+    };
+    let has_copies = table(context, "stored_copies", Snapshot::of(&copies, None))? > 0;
+    table(context, "stored_events", stored)?;
+    table(context, "stored_all", Snapshot::of(&events, None))?;
+    let tip = events.refresh()?.map_or_else(|| Snapshot::nothing(&events), |latest| Snapshot::between(&events, decided, latest));
+    table(context, "stored_tip", tip)?;
+    view(context, "events", &events_sql("stored_events", has_copies)).await?;
+    view(context, "events_tip", &events_sql("stored_tip", false)).await?;
+    if let (Some(after), Some(up_to)) = (window.after, up_to) {
+        table(context, "stored_new", Snapshot::between(&events, after, up_to))?;
+        view(context, "new_events", &events_sql("stored_new", has_copies)).await?;
+    }
+    for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
+        view(context, name, &format!("SELECT * FROM events WHERE category = '{category}'")).await?;
+    }
+    view(context, "rejections", REJECTIONS_SQL).await?;
+    table(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
+    view(context, "alerts", "SELECT * FROM stored_alerts").await?;
+    for kind in baselines::Baseline::ALL {
+        let table_of = kind.open(lake)?;
+        table(context, kind.table_name(), Snapshot::of(&table_of, None))?;
+    }
+    Ok(())
+}
+
+/// Registers a small table that a rule joins with, such as a calendar.
+///
+/// # Errors
+/// When rows and schema differ.
+pub fn register_rows(
+    context: &SessionContext,
+    name: &str,
+    schema: SchemaRef,
+    rows: Vec<arrow::array::RecordBatch>,
+) -> Result<(), LakeError> {
+    let table = MemTable::try_new(schema, vec![rows]).map_err(failed)?;
+    context.register_table(name, Arc::new(table)).map(|_| ()).map_err(failed)
+}
+
+fn table(context: &SessionContext, name: &str, snapshot: Snapshot) -> Result<usize, LakeError> {
+    let files = snapshot.file_count();
+    context.register_table(name, Arc::new(snapshot)).map_err(failed)?;
+    Ok(files)
+}
+
+async fn view(context: &SessionContext, name: &str, sql: &str) -> Result<(), LakeError> {
+    let plan = context.sql(sql).await.map_err(failed)?;
+    context.register_table(name, plan.into_view()).map(|_| ()).map_err(failed)
+}
+
+/// All columns of an event, each once: less those that only rejections have.
+fn events_sql(table: &str, has_copies: bool) -> String {
+    let only_rejections = [name::row_kind, name::reason_code, name::reason];
+    let columns: Vec<String> = COLUMNS.iter().filter(|c| !only_rejections.contains(&c.name)).map(|c| format!("e.\"{}\"", c.name)).collect();
+    let anti = if has_copies {
+        r#" LEFT ANTI JOIN stored_copies c ON e.stream = c.stream AND e.incarnation = c.incarnation
+            AND e."partition" = c."partition" AND e."offset" = c."offset" AND e.record_index = c.record_index"#
+    } else {
+        ""
+    };
+    format!("SELECT {} FROM {table} e{anti} WHERE e.row_kind = 'event'", columns.join(", "))
+}
+
+const REJECTIONS_SQL: &str = r#"
+SELECT stream, incarnation, "partition", "offset", record_index, tenant, adapter, source_instance, reason_code, reason,
+    raw_payload AS raw, raw_bytes, raw_truncated, envelope, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp,
+    event_time, ingest_time, ingest_date, batch_id, payload_mac
+FROM stored_all WHERE row_kind = 'rejection'"#;
+
+fn failed(error: DataFusionError) -> LakeError {
+    LakeError::Rows(Box::new(error))
+}
