@@ -30,6 +30,7 @@ use crate::{Feed, IngestError, now_us};
 
 /// How often copies are decided while a worker runs.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+const SEEK_TRIES: u32 = 100;
 const POLL: Duration = Duration::from_millis(50);
 /// With `once`: how long nothing may come after every partition said that it ended.
 const QUIET_MS: i64 = 1_000;
@@ -137,7 +138,7 @@ impl Worker<'_> {
 
     fn step(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool) -> Result<(), IngestError> {
         let polled = consumer.poll(POLL);
-        self.follow_assignment();
+        self.follow_assignment(consumer)?;
         match polled {
             None => {}
             Some(Ok(message)) => self.take(&message),
@@ -151,14 +152,22 @@ impl Worker<'_> {
         Ok(())
     }
 
-    /// After a rebalance the batch is dropped: its next owner reads the same records from the table's positions.
-    fn follow_assignment(&mut self) {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some(assigned) = shared.changed.take() else { return };
+    /// After a rebalance the batch is dropped: whoever owns its partitions now reads the same records from the table's
+    /// positions. This worker goes on fetching the partitions that it kept, so it has to go back on them itself;
+    /// records that it dropped and did not read again would look like offsets that never held one.
+    fn follow_assignment(&mut self, consumer: &BaseConsumer<Context>) -> Result<(), IngestError> {
+        let changed = self.shared.lock().unwrap_or_else(PoisonError::into_inner).changed.take();
+        let Some(assigned) = changed else { return Ok(()) };
+        for ((topic, partition), next) in &assigned {
+            let read_to = self.next.get(&(topic.clone(), *partition));
+            if read_to.is_some_and(|read_to| read_to > next) {
+                seek(consumer, topic, *partition, *next)?;
+            }
+        }
         self.next = assigned;
-        drop(shared);
         self.ends_seen = 0;
         self.new_batch();
+        Ok(())
     }
 
     fn new_batch(&mut self) {
@@ -233,15 +242,19 @@ impl Worker<'_> {
         }
     }
 
+    /// Back to the recorded positions; to where reading started when nothing is recorded.
     fn rewind(&mut self, consumer: &BaseConsumer<Context>) -> Result<(), IngestError> {
         self.table.refresh()?;
+        let starts = self.shared.lock().unwrap_or_else(PoisonError::into_inner).assigned.clone();
         for ((topic, partition), next) in &mut self.next {
             let Some(feed) = self.config.feeds.iter().find(|f| &f.topic == topic) else { continue };
             let recorded = events::position(&self.table, &origin(self.config, feed, *partition));
-            let wanted = recorded.map_or(*next, |r| r + 1);
-            *next = wanted;
-            let sought = consumer.seek(topic, *partition, Offset::Offset(wanted), WATERMARK_TIMEOUT);
-            sought.map_err(|source| IngestError::Kafka { action: "seek to the recorded position", source })?;
+            let start = starts.get(&(topic.clone(), *partition)).copied();
+            let wanted = recorded.map(|r| r + 1).or(start).unwrap_or(*next);
+            if wanted != *next {
+                seek(consumer, topic, *partition, wanted)?;
+                *next = wanted;
+            }
         }
         Ok(())
     }
@@ -263,6 +276,22 @@ impl Worker<'_> {
         })?;
         let stopped = self.shared.lock().unwrap_or_else(PoisonError::into_inner).stopped.len() as u64;
         Ok(Summary::of(self.done.counts, duplicates, self.done.commits, stopped))
+    }
+}
+
+/// Moves the fetch position; a partition that was assigned a moment ago may need more than one try.
+fn seek(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, offset: i64) -> Result<(), IngestError> {
+    let mut tries = 0;
+    loop {
+        match consumer.seek(topic, partition, Offset::Offset(offset), WATERMARK_TIMEOUT) {
+            Ok(()) => return Ok(()),
+            Err(error) if tries < SEEK_TRIES => {
+                tracing::debug!(%error, topic, partition, "seek is tried again");
+                tries += 1;
+                std::thread::sleep(POLL);
+            }
+            Err(source) => return Err(IngestError::Kafka { action: "go back to the recorded position", source }),
+        }
     }
 }
 
