@@ -2,7 +2,8 @@
 //!
 //! The callback runs within a poll of the worker's loop. On assignment it reads the positions from the table and
 //! starts there, never at what Kafka keeps; a partition whose next offset is gone, or that the table is ahead of,
-//! is stopped and reported. The loop hears of every change through [`Shared`] and drops its batch.
+//! is stopped and reported. The assignment strategy is eager: on every rebalance each partition starts anew at the
+//! table's position, so no fetch position is left behind when the batch is dropped. The loop hears of every change through [`Shared`] and drops its batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -37,7 +38,7 @@ pub(crate) fn client_config(config: &WorkerConfig) -> ClientConfig {
         ("isolation.level", "read_committed"),
         ("check.crcs", "true"),
         ("allow.auto.create.topics", "false"),
-        ("partition.assignment.strategy", "cooperative-sticky"),
+        ("partition.assignment.strategy", "range"),
         ("queued.max.messages.kbytes", "65536"),
         ("fetch.queue.backoff.ms", "50"),
         ("fetch.wait.max.ms", "100"),

@@ -30,7 +30,8 @@ use crate::{Feed, IngestError, now_us};
 
 /// How often copies are decided while a worker runs.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
-const SEEK_TRIES: u32 = 100;
+const SEEK_TRIES: u32 = 20;
+const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 const POLL: Duration = Duration::from_millis(50);
 /// With `once`: how long nothing may come after every partition said that it ended.
 const QUIET_MS: i64 = 1_000;
@@ -259,12 +260,24 @@ impl Worker<'_> {
         Ok(())
     }
 
+    /// Whether every partition of every feed is read to the end that it had at the start, by whichever worker. Where a
+    /// topic ends in transaction markers no record reaches its end: then quiet after every partition said so will do.
     fn is_at_end(&self, ends: &BTreeMap<(String, i32), i64>) -> bool {
         let stopped = self.shared.lock().unwrap_or_else(PoisonError::into_inner).stopped.clone();
-        let all_read =
-            ends.iter().all(|(key, end)| *end <= 0 || stopped.contains(key) || self.next.get(key).is_some_and(|next| next >= end));
+        let read = |(key, end): (&(String, i32), &i64)| {
+            let by_us = self.next.get(key).is_some_and(|next| next >= end);
+            *end <= 0 || by_us || stopped.contains(key) || self.recorded(key).is_some_and(|to| to + 1 >= *end)
+        };
+        if ends.iter().all(read) {
+            return true;
+        }
         let quiet = now_us() - self.last_record_us > QUIET_MS * 1000;
-        all_read && !self.next.is_empty() || (!self.next.is_empty() && self.ends_seen >= self.next.len() && quiet)
+        self.next.len() + stopped.len() >= ends.len() && self.ends_seen >= self.next.len() && quiet
+    }
+
+    fn recorded(&self, (topic, partition): &(String, i32)) -> Option<i64> {
+        let feed = self.config.feeds.iter().find(|f| &f.topic == topic)?;
+        events::position(&self.table, &origin(self.config, feed, *partition))
     }
 
     fn finish(self) -> Result<Summary, IngestError> {
@@ -283,7 +296,7 @@ impl Worker<'_> {
 fn seek(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, offset: i64) -> Result<(), IngestError> {
     let mut tries = 0;
     loop {
-        match consumer.seek(topic, partition, Offset::Offset(offset), WATERMARK_TIMEOUT) {
+        match consumer.seek(topic, partition, Offset::Offset(offset), SEEK_TIMEOUT) {
             Ok(()) => return Ok(()),
             Err(error) if tries < SEEK_TRIES => {
                 tracing::debug!(%error, topic, partition, "seek is tried again");

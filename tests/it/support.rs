@@ -36,7 +36,13 @@ pub(crate) fn vialog(args: &[&str]) -> Output {
 /// Runs the binary, expects exit code 0, and gives the last line as JSON.
 pub(crate) fn summary(args: &[&str]) -> Value {
     let output = vialog(args);
-    assert!(output.status.success(), "{args:?}: {:?} {} {}", output.status, String::from_utf8_lossy(&output.stderr), String::from_utf8_lossy(&output.stdout));
+    assert!(
+        output.status.success(),
+        "{args:?}: {:?} {} {}",
+        output.status,
+        String::from_utf8_lossy(&output.stderr),
+        String::from_utf8_lossy(&output.stdout)
+    );
     let text = String::from_utf8(output.stdout).unwrap();
     serde_json::from_str(text.lines().last().unwrap()).unwrap()
 }
