@@ -16,7 +16,7 @@ use rng::Rng;
 /// Incidents start after this many days of history.
 pub(crate) const FIRST_INCIDENT_DAY: u32 = 21;
 /// Days of the drip.
-const DRIP: std::ops::Range<u32> = 22..30;
+const DRIP: std::ops::Range<u32> = 19..30;
 
 /// A record as a vendor would send it.
 #[derive(Debug, Clone)]
