@@ -13,10 +13,11 @@ use lake::views::{self, Window};
 
 use crate::DetectorError;
 
-/// The identity that hours are kept of: the delegating person, else the agent.
+/// The identity that hours are kept of: the delegating person, else the agent. Kept in five minutes of UTC, so that
+/// the zone of an identity may be learnt or mended later, and that zones of half hours and schedules are seen.
 const HOURS_SQL: &str = "
 SELECT tenant, COALESCE('user:' || delegator_id, 'agent:' || agent_id) AS identity, event_date AS day,
-  CAST((CAST(event_date AS INT) + 3) % 7 * 24 + date_part('hour', event_time) AS BIGINT) AS hour, COUNT(*) AS n
+  date_bin(INTERVAL '5 minutes', event_time) AS at, COUNT(*) AS n
 FROM new_events WHERE category IN ('tool_call', 'authn') AND COALESCE(delegator_id, agent_id) IS NOT NULL
 GROUP BY 1, 2, 3, 4";
 

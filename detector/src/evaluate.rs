@@ -22,6 +22,8 @@ pub struct Findings {
     pub alerts: Vec<Alert>,
     /// Identities without enough history.
     pub learning: u64,
+    /// Identities that the rule does not apply to.
+    pub excluded: u64,
     /// Why the rule cannot see, when it cannot.
     pub blind: Option<String>,
 }
@@ -46,15 +48,20 @@ pub async fn evaluate(
         }
     }
     findings.alerts.sort_by(|a, b| (a.event_time, &a.alert_id).cmp(&(b.event_time, &b.alert_id)));
-    if let Some(sql) = &rule.learning {
-        let batches = rows(rule, context, sql, as_of_us).await?;
-        findings.learning = batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0)?.parse().ok()).unwrap_or(0);
-    }
+    findings.learning = count(rule, context, rule.learning.as_deref(), as_of_us).await?;
+    findings.excluded = count(rule, context, rule.excluded.as_deref(), as_of_us).await?;
     if let Some(sql) = &rule.blind {
         let batches = rows(rule, context, sql, as_of_us).await?;
         findings.blind = batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0));
     }
     Ok(findings)
+}
+
+/// First value of a query that counts; 0 where the rule has none.
+async fn count(rule: &Rule, context: &SessionContext, sql: Option<&str>, as_of_us: i64) -> Result<u64, DetectorError> {
+    let Some(sql) = sql else { return Ok(0) };
+    let batches = rows(rule, context, sql, as_of_us).await?;
+    Ok(batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0)?.parse().ok()).unwrap_or(0))
 }
 
 async fn rows(rule: &Rule, context: &SessionContext, sql: &str, as_of_us: i64) -> Result<Vec<RecordBatch>, DetectorError> {
@@ -83,7 +90,7 @@ fn alerts_of(rule: &Rule, batch: &RecordBatch, now_us: i64) -> Result<Vec<Alert>
             alert_id: alert_id(rule, &tenant, &key),
             rule_id: rule.name.clone(),
             rule_version: rule.version,
-            severity: rule.severity.clone(),
+            severity: batch.column_by_name("severity").and_then(|c| text(c, row)).unwrap_or_else(|| rule.severity.clone()),
             event_time: times.value(row),
             tenant,
             entity: get("entity", row)?,

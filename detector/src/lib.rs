@@ -11,6 +11,8 @@
 pub mod baseline;
 pub mod check;
 pub mod evaluate;
+mod functions;
+pub mod inventory;
 pub mod rule;
 pub mod run;
 

@@ -1,8 +1,8 @@
 //! The rule file: metadata, parameters, SQL and tests; read, checked, and made ready to run.
 //!
 //! The SQL may name parameters as `{name}`, and `{as_of_us}`, the moment up to which the data counts as
-//! complete. It must give the columns of [`OUTPUT`]. `learning` counts identities without enough history;
-//! `blind` gives a sentence when the rule cannot see.
+//! complete. It must give the columns of [`OUTPUT`], and may give `severity`. `learning` counts identities without
+//! enough history, `excluded` those that the rule does not apply to; `blind` gives a sentence when it cannot see.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -54,6 +54,8 @@ pub struct Rule {
     pub query: String,
     /// SQL that counts identities being learnt.
     pub learning: Option<String>,
+    /// SQL that counts identities that the rule does not apply to.
+    pub excluded: Option<String>,
     /// SQL that gives a sentence when the rule cannot see.
     pub blind: Option<String>,
     /// Its tests.
@@ -66,6 +68,9 @@ pub struct Rule {
 pub struct Case {
     /// A sentence.
     pub name: String,
+    /// What is known of identities.
+    #[serde(default)]
+    pub inventory: TestInventory,
     /// Repeated events before.
     #[serde(default)]
     pub history: Vec<History>,
@@ -74,6 +79,18 @@ pub struct Case {
     pub events: Vec<serde_json::Map<String, serde_json::Value>>,
     /// The alerts.
     pub expect: Vec<Expected>,
+}
+
+/// Inventory of a test.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TestInventory {
+    /// Identities.
+    #[serde(default)]
+    pub identities: Vec<crate::inventory::Identity>,
+    /// Holidays.
+    #[serde(default)]
+    pub holidays: Vec<crate::inventory::Holiday>,
 }
 
 /// Repeated events: on each of `days` days from `first`, `each` events in each hour.
@@ -89,8 +106,10 @@ pub struct History {
     pub weekdays: bool,
     /// Hours, UTC.
     pub hours: Vec<u32>,
-    /// Events an hour.
+    /// Events an hour, scattered over its minutes.
     pub each: u32,
+    /// All at this minute instead.
+    pub minute: Option<u32>,
     /// Each event is a tool call with an allow decision in a trace of its own.
     #[serde(default)]
     pub traced: bool,
@@ -104,6 +123,8 @@ pub struct History {
 pub struct Expected {
     /// Its entity.
     pub entity: String,
+    /// Its severity, when it matters.
+    pub severity: Option<String>,
 }
 
 impl Rule {
@@ -139,6 +160,12 @@ impl Rule {
         }
         let unknown = placeholders(&self.query).into_iter().find(|p| p != "as_of_us" && !self.parameters.contains_key(p));
         unknown.map(|p| format!("the query names the parameter `{p}`, which is not listed"))
+    }
+
+    /// How long another source may take to say its part, microseconds: the parameter `settle_minutes`.
+    pub fn settle_us(&self) -> i64 {
+        let minutes = self.parameters.get("settle_minutes").copied().unwrap_or(0.0);
+        (minutes * 60e6) as i64
     }
 
     /// SQL with its parameters filled in.

@@ -3,13 +3,15 @@
 use std::collections::BTreeSet;
 
 use datafusion::prelude::SessionContext;
-use lake::alerts::{self, Alert};
+use lake::alerts::{self, Alert, RuleStep};
 use lake::table::CommitOutcome;
 use lake::views::{self, Window};
-use lake::{Lake, follow};
+use lake::{Lake, events, follow};
 
+use crate::evaluate::Findings;
+use crate::inventory::Inventory;
 use crate::rule::Rule;
-use crate::{DetectorError, baseline, evaluate};
+use crate::{DetectorError, baseline, evaluate, functions};
 
 /// What a run did.
 #[derive(Debug, Clone, Default)]
@@ -18,45 +20,79 @@ pub struct RunReport {
     pub alerts: Vec<Alert>,
     /// Rules and how many identities each is still learning.
     pub learning: Vec<(String, u64)>,
+    /// Rules and how many identities each does not apply to.
+    pub excluded: Vec<(String, u64)>,
     /// Rules that cannot see, and why.
     pub blind: Vec<(String, String)>,
     /// Rules that failed, and why; the others ran.
     pub failed: Vec<(String, String)>,
 }
 
-/// Runs every rule to the end of the data. `as_of_us` is the moment up to which the data counts as complete.
-///
-/// # Errors
-/// When the lake cannot be read or written; a rule that fails is in the report.
-pub async fn run(lake: &Lake, rules: &[Rule], as_of_us: i64, now_us: i64) -> Result<RunReport, DetectorError> {
-    let mut report = RunReport::default();
-    follow::advance(lake, now_us / 1000).await?;
-    let Some(up_to) = views::decided_version(lake)? else { return Ok(report) };
-    baseline::learn(lake, up_to, now_us / 1000).await?;
-    let table = alerts::open(lake)?;
-    for rule in rules {
-        let after = alerts::cursor(&table, &rule.name);
-        if after.is_some_and(|v| v >= up_to) {
-            continue;
-        }
-        let context = views::session(lake, baseline::session_config(), Window { up_to: Some(up_to), after: Some(after) }).await?;
-        let known = known_alerts(&context, rule).await?;
-        match evaluate::evaluate(rule, &context, as_of_us, now_us, &known).await {
-            Err(error) => report.failed.push((rule.name.clone(), chain(&error))),
-            Ok(found) => {
-                if found.learning > 0 {
-                    report.learning.push((rule.name.clone(), found.learning));
-                }
-                report.blind.extend(found.blind.map(|why| (rule.name.clone(), why)));
-                let outcome = alerts::append(&table, &rule.name, after, up_to, &found.alerts, now_us / 1000)?;
-                // Otherwise another detector was faster, and its alerts are the same.
-                if matches!(outcome, CommitOutcome::Committed { .. }) {
-                    report.alerts.extend(found.alerts);
+/// What a detector works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Detector<'a> {
+    /// The lake.
+    pub lake: &'a Lake,
+    /// The rules.
+    pub rules: &'a [Rule],
+    /// What is known of identities.
+    pub inventory: &'a Inventory,
+}
+
+impl Detector<'_> {
+    /// Runs every rule to the end of the data. `as_of_us` is the moment up to which the data counts as complete.
+    ///
+    /// # Errors
+    /// When the lake cannot be read or written; a rule that fails is in the report.
+    pub async fn run(&self, as_of_us: i64, now_us: i64) -> Result<RunReport, DetectorError> {
+        let mut report = RunReport::default();
+        follow::advance(self.lake, now_us / 1000).await?;
+        let Some(up_to) = views::decided_version(self.lake)? else { return Ok(report) };
+        baseline::learn(self.lake, up_to, now_us / 1000).await?;
+        let table = alerts::open(self.lake)?;
+        for rule in self.rules {
+            let cursor = alerts::cursor(&table, &rule.name);
+            if cursor.settled.is_some_and(|v| v >= up_to) {
+                continue;
+            }
+            let context = self.session(Window { up_to: Some(up_to), after: Some(cursor.settled) }).await?;
+            let known = known_alerts(&context, rule).await?;
+            match evaluate::evaluate(rule, &context, as_of_us, now_us, &known).await {
+                Err(error) => report.failed.push((rule.name.clone(), chain(&error))),
+                Ok(found) => {
+                    // Not past what another source may still answer.
+                    let limit_us = as_of_us.saturating_sub(rule.settle_us());
+                    let settled = events::settled_version(self.lake, cursor.settled, up_to, limit_us)?;
+                    let step = RuleStep { seen: up_to, settled, alerts: &found.alerts };
+                    let outcome = alerts::append(&table, &cursor, &step, now_us / 1000)?;
+                    report.take(rule, found, outcome);
                 }
             }
         }
+        Ok(report)
     }
-    Ok(report)
+
+    async fn session(&self, window: Window) -> Result<SessionContext, DetectorError> {
+        let context = views::session(self.lake, baseline::session_config(), window).await?;
+        functions::register(&context);
+        self.inventory.register(&context)?;
+        Ok(context)
+    }
+}
+
+impl RunReport {
+    fn take(&mut self, rule: &Rule, found: Findings, outcome: CommitOutcome) {
+        for (list, count) in [(&mut self.learning, found.learning), (&mut self.excluded, found.excluded)] {
+            if count > 0 {
+                list.push((rule.name.clone(), count));
+            }
+        }
+        self.blind.extend(found.blind.map(|why| (rule.name.clone(), why)));
+        // Otherwise another detector was faster, and its alerts are the same.
+        if matches!(outcome, CommitOutcome::Committed { .. }) {
+            self.alerts.extend(found.alerts);
+        }
+    }
 }
 
 async fn known_alerts(context: &SessionContext, rule: &Rule) -> Result<BTreeSet<String>, DetectorError> {

@@ -76,28 +76,66 @@ pub fn open(lake: &Lake) -> Result<Table, LakeError> {
     lake.table(TableName::Alerts, TableSpec { schema: alerts_schema(), partition_columns: &[], stats_columns: STATS_COLUMNS })
 }
 
-/// Version of `events` up to which a rule has run.
-pub fn cursor(table: &Table, rule_id: &str) -> Option<u64> {
-    table.recorded(&follower_txn(&format!("rule/{rule_id}"))).and_then(|v| u64::try_from(v).ok())
+/// Where a rule stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuleCursor {
+    rule_id: String,
+    /// Version of `events` up to which it needs to see nothing again.
+    pub settled: Option<u64>,
+    /// Commits with alerts of it so far, less one: of two detectors that found the same, one writes it.
+    found: i64,
 }
 
-/// Appends what a run of a rule found, and moves the rule's cursor, in one commit.
+/// Where a rule stands. To be read before the alerts that are known.
+pub fn cursor(table: &Table, rule_id: &str) -> RuleCursor {
+    let settled = table.recorded(&settled_txn(rule_id)).and_then(|v| u64::try_from(v).ok());
+    RuleCursor { rule_id: rule_id.to_owned(), settled, found: table.recorded(&found_txn(rule_id)).unwrap_or(-1) }
+}
+
+fn settled_txn(rule_id: &str) -> String {
+    follower_txn(&format!("rule/{rule_id}"))
+}
+
+fn found_txn(rule_id: &str) -> String {
+    follower_txn(&format!("rule/{rule_id}/found"))
+}
+
+/// What a run of a rule gave.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleStep<'a> {
+    /// Version of `events` that it has seen.
+    pub seen: u64,
+    /// Version up to which it needs to see nothing again; later ones are shown to it once more.
+    pub settled: Option<u64>,
+    /// The alerts.
+    pub alerts: &'a [Alert],
+}
+
+/// Appends what a run of a rule found, and moves the rule's cursor, in one commit. With nothing found and nothing
+/// settled there is nothing to commit.
 ///
 /// # Errors
 /// When the table cannot be written.
-pub fn append(table: &Table, rule_id: &str, from: Option<u64>, to: u64, alerts: &[Alert], now_ms: i64) -> Result<CommitOutcome, LakeError> {
-    let mut files = Vec::new();
-    if !alerts.is_empty() {
-        let batch = batch_of(alerts, to)?;
+pub fn append(table: &Table, from: &RuleCursor, step: &RuleStep<'_>, now_ms: i64) -> Result<CommitOutcome, LakeError> {
+    let (mut files, mut steps) = (Vec::new(), Vec::new());
+    if step.settled > from.settled {
+        let number = |version: Option<u64>| version.map_or(-1, u64::cast_signed);
+        steps.push(Step { app_id: settled_txn(&from.rule_id), from: number(from.settled), to: number(step.settled) });
+    }
+    if !step.alerts.is_empty() {
+        let batch = batch_of(step.alerts, step.seen)?;
         files.push(DataFile {
             path: data_file(&[], &random_id(now_ms), 0),
             partition: Vec::new(),
             stats: parquet_file::statistics(&batch, STATS_COLUMNS),
             bytes: parquet_file::encode(&batch, STATS_COLUMNS)?,
         });
+        steps.push(Step { app_id: found_txn(&from.rule_id), from: from.found, to: from.found + 1 });
     }
-    let step = Step { app_id: follower_txn(&format!("rule/{rule_id}")), from: from.map_or(-1, u64::cast_signed), to: to.cast_signed() };
-    table.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", now_ms })
+    if steps.is_empty() {
+        return Ok(CommitOutcome::AlreadyCommitted);
+    }
+    table.commit(&CommitRequest { files, steps, seal: None, operation: "WRITE", now_ms })
 }
 
 fn batch_of(alerts: &[Alert], version: u64) -> Result<RecordBatch, LakeError> {

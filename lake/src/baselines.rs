@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
+use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::decide::Step;
 use crate::layout::{data_file, follower_txn};
@@ -16,7 +16,7 @@ use crate::{Lake, LakeError, TableName, parquet_file};
 /// Kinds of baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Baseline {
-    /// Events by identity, day and hour of the week (UTC): `tenant, identity, day, hour, n`.
+    /// Events by identity, UTC day and five minutes: `tenant, identity, day, at, n`.
     Hours,
     /// Volume by identity and day: `tenant, identity, day, calls, rows_out, bytes_out, max_rows, max_bytes`.
     Volumes,
@@ -48,7 +48,10 @@ impl Baseline {
         let day = Field::new("day", DataType::Date32, true);
         let version = long("events_version");
         let fields = match self {
-            Self::Hours => vec![text("tenant"), text("identity"), day, long("hour"), long("n"), version],
+            Self::Hours => {
+                let at = Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
+                vec![text("tenant"), text("identity"), day, at, long("n"), version]
+            }
             Self::Volumes => vec![
                 text("tenant"),
                 text("identity"),

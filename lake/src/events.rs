@@ -225,6 +225,24 @@ pub fn positions(table: &Table) -> BTreeMap<Origin, i64> {
     table.txns().iter().filter_map(|(app_id, to)| Some((origin(app_id)?, *to))).collect()
 }
 
+/// The last version up to `up_to` before any whose newest event is later than `limit_us`: what another source may
+/// still add to is not settled. An event dated into the future counts as of its arrival.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn settled_version(lake: &Lake, after: Option<u64>, up_to: u64, limit_us: i64) -> Result<Option<u64>, LakeError> {
+    let table = open(lake)?;
+    let files = table.data_files();
+    let unsettled = files.iter().filter(|f| after.is_none_or(|a| f.version > a) && f.version <= up_to).filter(|f| {
+        let newest = |column| f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, column)).map_or(i64::MIN, |(_, max)| max);
+        newest(name::event_time).min(newest(name::ingest_time)) > limit_us
+    });
+    Ok(match unsettled.map(|f| f.version).min() {
+        Some(first) => first.checked_sub(1).max(after),
+        None => Some(up_to),
+    })
+}
+
 fn with_leaves(batch: &RecordBatch, leaves: &[ledger::Hash]) -> Result<RecordBatch, LakeError> {
     let index = batch.schema().index_of(name::leaf_hash).map_err(|e| LakeError::Rows(Box::new(e)))?;
     let mut columns = batch.columns().to_vec();

@@ -40,6 +40,16 @@ pub(crate) fn statistics(batch: &RecordBatch, stats_columns: &str) -> String {
     json!({ "numRecords": batch.num_rows(), "minValues": lowest, "maxValues": highest, "nullCount": nulls }).to_string()
 }
 
+/// Lowest and highest time of a column in Delta statistics, microseconds.
+pub(crate) fn bounds_us(stats: &str, column: &str) -> Option<(i64, i64)> {
+    let stats: Value = serde_json::from_str(stats).ok()?;
+    let time = |key: &str| {
+        let text = stats.get(key)?.get(column)?.as_str()?;
+        Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
+    };
+    Some((time("minValues")?, time("maxValues")?))
+}
+
 fn bounds(column: &dyn Array) -> Option<(Value, Value)> {
     if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
         // Delta cuts times to milliseconds: down for the lowest, up for the highest, so that both still bound.

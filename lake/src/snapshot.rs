@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
-use chrono::{DateTime, NaiveDate};
+use chrono::NaiveDate;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, Result, ScalarValue};
 use datafusion::datasource::listing::PartitionedFile;
@@ -19,9 +19,10 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
-use serde_json::Value;
+use schemas::columns::name;
 
 use crate::delta::Add;
+use crate::parquet_file;
 use crate::table::{Table, TableSpec};
 
 /// A table at one version, or some files of it.
@@ -145,7 +146,7 @@ impl File {
             size: u64::try_from(add.size).unwrap_or(0),
             partition: partitions.iter().map(|field| partition_value(field, text(field).as_deref())).collect(),
             partition_texts: texts,
-            times: add.stats.as_deref().and_then(event_times),
+            times: add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time)),
         }
     }
 
@@ -167,15 +168,6 @@ fn partition_value(field: &Field, text: Option<&str>) -> ScalarValue {
         (DataType::Date32, None) => ScalarValue::Date32(None),
         (_, text) => ScalarValue::Utf8(text.map(str::to_owned)),
     }
-}
-
-fn event_times(stats: &str) -> Option<(i64, i64)> {
-    let stats: Value = serde_json::from_str(stats).ok()?;
-    let time = |key: &str| {
-        let text = stats.get(key)?.get(schemas::columns::name::event_time)?.as_str()?;
-        Some(DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
-    };
-    Some((time("minValues")?, time("maxValues")?))
 }
 
 fn spread(files: Vec<PartitionedFile>, parts: usize) -> Vec<FileGroup> {
@@ -235,7 +227,7 @@ impl Bounds {
             return;
         }
         let ScalarValue::TimestampMicrosecond(Some(micros), _) = value else { return };
-        if column != schemas::columns::name::event_time {
+        if column != name::event_time {
             return;
         }
         // Open bounds are taken as closed: a file too many is read, never one too few.

@@ -156,6 +156,12 @@ pub(crate) struct DetectArgs {
     /// Treat the data as complete up to this moment (RFC 3339). [default: all of it]
     #[arg(long, value_name = "T")]
     pub(crate) as_of: Option<chrono::DateTime<chrono::Utc>>,
+    /// Folder with identities.csv (identity,zone,country,peer_group,tenant) and holidays.csv (country,day). [default: that of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) inventory: Option<std::path::PathBuf>,
+    /// IANA zone of identities that are not listed there. [default: that of the configuration, else UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: Option<String>,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
 }

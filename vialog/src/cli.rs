@@ -24,7 +24,7 @@ use crate::{detection, generate, tell};
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo(args) => demo(&args),
-        Command::Detect(args) => runtime()?.block_on(detection::detect(&args.lake.uri()?, args.as_of, args.format == Output::Json)),
+        Command::Detect(args) => runtime()?.block_on(detection::detect(&args)),
         Command::Rules { command: RulesCommand::List { format } } => detection::list(format == Output::Json),
         Command::Rules { command: RulesCommand::Test { folder, format } } => {
             runtime()?.block_on(detection::test(folder.as_deref(), format == Output::Json))
@@ -87,10 +87,25 @@ fn write_traffic(args: &GenerateArgs) -> Result<ExitCode> {
         written += traffic.records.len();
         index += 1;
     }
+    write_inventory(&args.out.join("inventory"), &generate::inventory(start))?;
     labels.flush()?;
     files.values_mut().try_for_each(Write::flush)?;
     tell::line(&format!("{written} records of {index} days in {}", args.out.display()))?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// The folder that `detect --inventory` reads.
+fn write_inventory(folder: &std::path::Path, inventory: &detector::inventory::Inventory) -> Result<()> {
+    std::fs::create_dir_all(folder)?;
+    let mut identities = String::from("identity,zone,country,peer_group\n");
+    for i in &inventory.identities {
+        let text = |field: &Option<String>| field.clone().unwrap_or_default();
+        identities.push_str(&format!("{},{},{},{}\n", i.identity, text(&i.zone), text(&i.country), text(&i.peer_group)));
+    }
+    let holidays: String = inventory.holidays.iter().map(|h| format!("{},{}\n", h.country, h.day)).collect();
+    std::fs::write(folder.join("identities.csv"), identities)?;
+    std::fs::write(folder.join("holidays.csv"), format!("country,day\n{holidays}"))?;
+    Ok(())
 }
 
 fn ingest(args: &IngestArgs) -> Result<ExitCode> {

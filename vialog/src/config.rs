@@ -22,7 +22,16 @@ struct RawConfig {
     #[serde(default)]
     ingest: RawIngest,
     #[serde(default)]
+    detector: RawDetector,
+    #[serde(default)]
     source: Vec<RawSource>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawDetector {
+    inventory: Option<std::path::PathBuf>,
+    zone: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -75,6 +84,10 @@ pub(crate) struct Config {
     pub(crate) lake_uri: String,
     /// The ingest worker, when `[kafka]` is there.
     pub(crate) worker: Option<WorkerConfig>,
+    /// Folder of what is known of identities.
+    pub(crate) inventory: Option<std::path::PathBuf>,
+    /// Zone of whoever is not listed there.
+    pub(crate) zone: Option<String>,
 }
 
 impl Config {
@@ -101,7 +114,7 @@ impl Config {
             flush,
             once: false,
         });
-        Ok(Self { lake_uri: raw.lake.uri, worker })
+        Ok(Self { lake_uri: raw.lake.uri, worker, inventory: raw.detector.inventory, zone: raw.detector.zone })
     }
 }
 

@@ -11,8 +11,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
 use chrono::{Days, NaiveDate, Utc};
+use detector::inventory::Inventory;
 use detector::rule::Rule;
-use detector::run::RunReport;
+use detector::run::{Detector, RunReport};
 use ingest::Feed;
 use ingest::Summary;
 use ingest::embedded::EmbeddedBroker;
@@ -65,16 +66,17 @@ pub(crate) fn run(options: &DemoOptions, stop: &Arc<AtomicBool>) -> Result<DemoR
     say(options, &format!("embedded broker on {}, lake in {}", broker.brokers(), options.lake))?;
     let worker_stop = Arc::new(AtomicBool::new(false));
     let worker = start_worker(&lake, &broker.brokers(), &worker_stop)?;
+    let start = Utc::now().date_naive().checked_sub_days(Days::new(HISTORY_DAYS.into())).context("the clock is before 1970")?;
     let mut demo = Demo {
         options,
         lake,
         producer: Producer::new(&broker.brokers(), &BTreeMap::new())?,
         rules: detector::rule::pack()?,
+        inventory: generate::inventory(start),
         sent: 0,
         labels: Vec::new(),
         alerts: Vec::new(),
     };
-    let start = Utc::now().date_naive().checked_sub_days(Days::new(HISTORY_DAYS.into())).context("the clock is before 1970")?;
     say(options, &format!("sending {HISTORY_DAYS} back-dated days of labelled synthetic traffic (seed {})", options.seed))?;
     for index in 0..HISTORY_DAYS {
         demo.send(start, index)?;
@@ -99,6 +101,7 @@ struct Demo<'a> {
     lake: Lake,
     producer: Producer,
     rules: Vec<Rule>,
+    inventory: Inventory,
     sent: u64,
     labels: Vec<Label>,
     alerts: Vec<Alert>,
@@ -148,7 +151,10 @@ impl Demo<'_> {
     fn detect(&mut self, started: Instant) -> Result<()> {
         let now_us = Utc::now().timestamp_micros();
         let runtime = tokio::runtime::Runtime::new()?;
-        let report: RunReport = runtime.block_on(detector::run::run(&self.lake, &self.rules, i64::MAX / 2, now_us))?;
+        let report: RunReport = {
+            let detector = Detector { lake: &self.lake, rules: &self.rules, inventory: &self.inventory };
+            runtime.block_on(detector.run(i64::MAX / 2, now_us))?
+        };
         for alert in &report.alerts {
             say(
                 self.options,

@@ -3,19 +3,33 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Result, bail};
+use detector::inventory::Inventory;
 use detector::rule::{self, Rule};
+use detector::run::Detector;
 use lake::Lake;
 use serde_json::json;
 
+use crate::args::{DetectArgs, Output};
+use crate::config::Config;
 use crate::tell;
 
 /// `detect --once`.
-pub(crate) async fn detect(uri: &str, as_of: Option<chrono::DateTime<chrono::Utc>>, as_json: bool) -> Result<ExitCode> {
-    let lake = Lake::open(uri)?;
+pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
+    let as_json = args.format == Output::Json;
+    let config = args.lake.config.as_deref().map(Config::read).transpose()?;
+    let folder = args.inventory.as_ref().or(config.as_ref().and_then(|c| c.inventory.as_ref()));
+    let zone = args.zone.clone().or(config.as_ref().and_then(|c| c.zone.clone()));
+    let inventory = match folder {
+        Some(folder) if !folder.is_dir() => bail!("there is no inventory folder `{}`", folder.display()),
+        Some(folder) => Inventory::read(folder, zone)?,
+        None => Inventory { default_zone: zone, ..Inventory::default() },
+    };
+    let lake = Lake::open(&args.lake.uri()?)?;
     let rules = rule::pack()?;
-    let as_of_us = as_of.map_or(i64::MAX / 2, |t| t.timestamp_micros());
-    let report = detector::run::run(&lake, &rules, as_of_us, chrono::Utc::now().timestamp_micros()).await?;
+    let as_of_us = args.as_of.map_or(i64::MAX / 2, |t| t.timestamp_micros());
+    let detector = Detector { lake: &lake, rules: &rules, inventory: &inventory };
+    let report = detector.run(as_of_us, chrono::Utc::now().timestamp_micros()).await?;
     for alert in &report.alerts {
         if as_json {
             tell::object(
@@ -33,6 +47,7 @@ pub(crate) async fn detect(uri: &str, as_of: Option<chrono::DateTime<chrono::Utc
         tell::object(&json!({ "rules": rules.len(), "alerts": report.alerts.len(), "learning": learning, "blind": report.blind.len() }))?;
     } else {
         report.learning.iter().try_for_each(|(rule, n)| tell::line(&format!("{rule} is still learning {n} identities")))?;
+        report.excluded.iter().try_for_each(|(rule, n)| tell::line(&format!("{rule} does not apply to {n} identities")))?;
         report.blind.iter().try_for_each(|(rule, why)| tell::line(&format!("{rule} is BLIND: {why}")))?;
         tell::line(&format!("{} rules, {} new alerts", rules.len(), report.alerts.len()))?;
     }

@@ -5,18 +5,21 @@
 //! is history enough, planted incidents with labels. Strengths are jittered on both sides of the thresholds:
 //! a label says whether the incident is strong enough that it should be found.
 
+mod cast;
+mod incidents;
 mod rng;
 mod wire;
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
 use serde::Serialize;
 
+use cast::{AGENTS, Agent, PEOPLE, Person, Rhythm, WORKING_HOURS};
 use rng::Rng;
+
+pub(crate) use cast::inventory;
 
 /// Incidents start after this many days of history.
 pub(crate) const FIRST_INCIDENT_DAY: u32 = 21;
-/// Days of the drip.
-const DRIP: std::ops::Range<u32> = 19..30;
 
 /// A record as a vendor would send it.
 #[derive(Debug, Clone)]
@@ -53,84 +56,6 @@ pub(crate) struct Traffic {
     pub(crate) labels: Vec<Label>,
 }
 
-struct Person {
-    id: &'static str,
-    name: &'static str,
-    /// Hours that the person's clock is ahead of UTC.
-    zone: i64,
-    start: i64,
-}
-
-struct Agent {
-    id: &'static str,
-    job: &'static str,
-    person: Option<usize>,
-    tools: &'static [&'static str],
-    destinations: &'static [&'static str],
-    rows: u64,
-}
-
-const PEOPLE: &[Person] = &[
-    Person { id: "u-ann", name: "Ann Example", zone: 1, start: 8 },
-    Person { id: "u-bo", name: "Bo Sample", zone: -5, start: 9 },
-    Person { id: "u-cy", name: "Cy Testcase", zone: 9, start: 8 },
-    Person { id: "u-di", name: "Di Specimen", zone: 0, start: 7 },
-    Person { id: "u-ed", name: "Ed Fictional", zone: -8, start: 9 },
-    Person { id: "u-fi", name: "Fi Invented", zone: 2, start: 8 },
-];
-
-const AGENTS: &[Agent] = &[
-    Agent {
-        id: "billing-agent",
-        job: "invoices",
-        person: Some(0),
-        tools: &["search_invoices", "get_invoice"],
-        destinations: &["finance@example.com"],
-        rows: 12,
-    },
-    Agent {
-        id: "mail-agent",
-        job: "weekly-report",
-        person: Some(1),
-        tools: &["read_mail", "send_mail"],
-        destinations: &["team@example.com", "boss@example.com"],
-        rows: 6,
-    },
-    Agent { id: "records-agent", job: "chart-review", person: Some(2), tools: &["find_patient", "read_chart"], destinations: &[], rows: 8 },
-    Agent {
-        id: "deploy-agent",
-        job: "releases",
-        person: Some(3),
-        tools: &["list_builds", "deploy"],
-        destinations: &["https://ci.example.com/hooks"],
-        rows: 4,
-    },
-    Agent {
-        id: "support-agent",
-        job: "tickets",
-        person: Some(4),
-        tools: &["list_tickets", "reply"],
-        destinations: &["help@example.com"],
-        rows: 15,
-    },
-    Agent {
-        id: "crm-agent",
-        job: "leads",
-        person: Some(5),
-        tools: &["search_leads", "update_lead"],
-        destinations: &["crm@example.com"],
-        rows: 20,
-    },
-    Agent {
-        id: "night-agent",
-        job: "backups",
-        person: None,
-        tools: &["list_objects", "copy_object"],
-        destinations: &["https://vault.example.com/backup"],
-        rows: 5,
-    },
-];
-
 /// What one call is like.
 struct Call<'a> {
     agent: &'a Agent,
@@ -145,7 +70,12 @@ struct Call<'a> {
 enum Authority {
     Allowed,
     NotAsked,
+    /// The decision arrives a minute and a half after the call.
+    AllowedLate,
+    /// Denied, and run all the same.
     Denied,
+    /// Denied, and stopped.
+    DeniedAndStopped,
 }
 
 /// The traffic of one day. `index` counts days from the start of the history.
@@ -157,49 +87,41 @@ pub(crate) fn day(seed: u64, start: NaiveDate, index: u32) -> Traffic {
         benign_day(agent, date, index, &mut rng, &mut traffic);
     }
     if index >= FIRST_INCIDENT_DAY {
-        plant(seed, date, index, &mut rng, &mut traffic);
+        incidents::plant(seed, date, index, &mut rng, &mut traffic);
     }
     deliver(&mut traffic, &mut rng);
     traffic
 }
 
-fn benign_day(agent: &Agent, date: NaiveDate, index: u32, rng: &mut Rng, traffic: &mut Traffic) {
-    let weekend = matches!(date.weekday(), Weekday::Sat | Weekday::Sun);
-    let Some(person) = agent.person.map(|p| &PEOPLE[p]) else {
-        // Round the clock, every hour.
-        for hour in 0..24 {
-            session(agent, at(date, hour, rng), 2, rng, traffic);
+fn benign_day(agent: &'static Agent, date: NaiveDate, index: u32, rng: &mut Rng, traffic: &mut Traffic) {
+    match agent.rhythm {
+        Rhythm::RoundTheClock => (0..24).for_each(|hour| session(agent, cast::utc(date, hour, rng), 2, rng, traffic)),
+        Rhythm::At(hours) => {
+            for hour in hours {
+                let late_us = i64::try_from(rng.below(120_000_000)).unwrap_or(0);
+                session(agent, cast::utc_at(date, *hour, 5) + late_us, 3, rng, traffic);
+            }
         }
-        return;
-    };
-    // Nobody works at weekends, and now and then somebody has a day off.
-    if weekend || rng.below(40) == 0 {
+        Rhythm::With(person) => working_day(agent, &PEOPLE[person], (date, index), rng, traffic),
+    }
+}
+
+fn working_day(agent: &'static Agent, person: &Person, (date, index): (NaiveDate, u32), rng: &mut Rng, traffic: &mut Traffic) {
+    let off = matches!(date.weekday(), Weekday::Sat | Weekday::Sun) || cast::is_holiday(person, index);
+    // Now and then somebody takes a day off.
+    if off || rng.below(40) == 0 {
         return;
     }
-    wire::login(person, at(date, person.start - person.zone, rng), rng, traffic);
-    for hour in person.start..person.start + 9 {
+    wire::login(person, cast::local(person, date, person.start, rng), rng, traffic);
+    for hour in person.start..person.start + WORKING_HOURS {
         if hour != person.start + 4 {
-            session(agent, at(date, hour - person.zone, rng), 2, rng, traffic);
+            session(agent, cast::local(person, date, hour, rng), 2, rng, traffic);
         }
     }
-    if agent.id == DRIP_AGENT && DRIP.contains(&index) {
-        drip(agent, person, date, index, rng, traffic);
-    }
+    incidents::drip(agent, date, index, rng, traffic);
 }
 
-/// The agent whose volume creeps up.
-const DRIP_AGENT: &str = "crm-agent";
-
-fn drip(agent: &Agent, person: &Person, date: NaiveDate, index: u32, rng: &mut Rng, traffic: &mut Traffic) {
-    for n in 0..4 {
-        let at_us = at(date, person.start + 1 + n - person.zone, rng);
-        // Ends below the floor of a bulk export: a little more every day is what makes it a drip.
-        let rows = agent.rows * u64::from(4 + index - DRIP.start) / 2;
-        call(&Call { agent, at_us, tool: agent.tools[0], destination: None, rows, authority: Authority::Allowed }, rng, traffic);
-    }
-}
-
-fn session(agent: &Agent, start_us: i64, calls: u64, rng: &mut Rng, traffic: &mut Traffic) {
+fn session(agent: &'static Agent, start_us: i64, calls: u64, rng: &mut Rng, traffic: &mut Traffic) {
     wire::exchange(agent, start_us - 1_000_000, rng, traffic);
     for n in 0..calls {
         let tool = agent.tools[usize::try_from(rng.below(agent.tools.len() as u64)).unwrap_or(0)];
@@ -219,62 +141,6 @@ fn call(call: &Call<'_>, rng: &mut Rng, traffic: &mut Traffic) {
     wire::tool_call(call, &trace, rng, traffic);
 }
 
-/// One incident a working day, the kinds in turn; each seed starts with another one.
-fn plant(seed: u64, date: NaiveDate, index: u32, rng: &mut Rng, traffic: &mut Traffic) {
-    if index == DRIP.end - 1 {
-        traffic.labels.push(Label { kind: "slow-drip", entity: format!("agent:{DRIP_AGENT}"), day: date, expected: true });
-    }
-    if matches!(date.weekday(), Weekday::Sat | Weekday::Sun) {
-        return;
-    }
-    let turn = (seed + u64::from(index)) % 6;
-    // Not the drip's agent: its own history is being moved.
-    let choice = usize::try_from(rng.below(5)).unwrap_or(0);
-    let agent = &AGENTS[choice];
-    let Some(person) = agent.person.map(|p| &PEOPLE[p]) else { return };
-    let noon = at(date, person.start + 3 - person.zone, rng);
-    let usual = Call { agent, at_us: noon, tool: agent.tools[0], destination: None, rows: agent.rows, authority: Authority::Allowed };
-    let (job, of_agent) = (format!("job:{}/{}", agent.id, agent.job), format!("agent:{}", agent.id));
-    let (kind, entity, expected) = match turn {
-        0 => {
-            // Six to nine hours after the end of the working day.
-            let hour = person.start + 15 + i64::try_from(rng.below(4)).unwrap_or(0) - person.zone;
-            call(&Call { at_us: at(date, hour, rng), ..usual }, rng, traffic);
-            ("off-hours", format!("user:{}", person.id), true)
-        }
-        1 => {
-            let strong = rng.below(4) > 0;
-            let rows = if strong { 1_600 + rng.below(8_000) } else { 300 + rng.below(300) };
-            call(&Call { rows, ..usual }, rng, traffic);
-            ("bulk-export", of_agent, strong)
-        }
-        2 => {
-            call(&Call { tool: "delete_everything", ..usual }, rng, traffic);
-            ("new-tool", job, true)
-        }
-        3 => {
-            call(&Call { tool: agent.tools[1], destination: Some("drop@attacker.example"), ..usual }, rng, traffic);
-            ("new-destination", job, true)
-        }
-        4 => {
-            call(&Call { authority: Authority::NotAsked, ..usual }, rng, traffic);
-            ("call-without-decision", of_agent, true)
-        }
-        _ => {
-            call(&Call { authority: Authority::Denied, ..usual }, rng, traffic);
-            ("call-against-deny", of_agent, true)
-        }
-    };
-    let day = if turn == 0 { utc_day(traffic) } else { date };
-    traffic.labels.push(Label { kind, entity, day, expected });
-}
-
-/// The UTC day of the newest record: an evening elsewhere may be tomorrow here.
-fn utc_day(traffic: &Traffic) -> NaiveDate {
-    let newest = traffic.records.iter().rev().take(2).map(|r| r.at_us).max().unwrap_or(0);
-    chrono::DateTime::from_timestamp_micros(newest).map_or(NaiveDate::default(), |t| t.date_naive())
-}
-
 /// One record in a hundred comes twice, one in fifty up to a minute late.
 fn deliver(traffic: &mut Traffic, rng: &mut Rng) {
     let mut arrivals: Vec<(i64, Generated)> = Vec::with_capacity(traffic.records.len());
@@ -287,11 +153,6 @@ fn deliver(traffic: &mut Traffic, rng: &mut Rng) {
     }
     arrivals.sort_by(|a, b| (a.0, &a.1.payload).cmp(&(b.0, &b.1.payload)));
     traffic.records = arrivals.into_iter().map(|(_, record)| record).collect();
-}
-
-fn at(date: NaiveDate, hour: i64, rng: &mut Rng) -> i64 {
-    let midnight = date.and_hms_opt(0, 0, 0).map_or(0, |t| t.and_utc().timestamp_micros());
-    midnight + hour * 3_600_000_000 + i64::try_from(rng.below(3_000_000_000)).unwrap_or(0)
 }
 
 #[cfg(test)]

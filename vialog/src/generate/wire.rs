@@ -2,8 +2,9 @@
 
 use serde_json::{Value, json};
 
+use super::cast::{Agent, Person};
 use super::rng::Rng;
-use super::{Agent, Authority, Call, Generated, PEOPLE, Person, Traffic};
+use super::{Authority, Call, Generated, Traffic};
 
 const REALM: &str = "7c7f1d0e-0000-4000-8000-000000000001";
 const ISSUER: &str = "https://idp.example.com";
@@ -24,7 +25,7 @@ pub(super) fn login(person: &Person, at_us: i64, rng: &mut Rng, traffic: &mut Tr
 
 /// Keycloak: the agent exchanges a token for a session.
 pub(super) fn exchange(agent: &Agent, at_us: i64, rng: &mut Rng, traffic: &mut Traffic) {
-    let person = agent.person.map(|p| &PEOPLE[p]);
+    let person = agent.person();
     let event = json!({
         "id": uuid(rng), "time": at_us / 1000, "type": if person.is_some() { "TOKEN_EXCHANGE" } else { "CLIENT_LOGIN" },
         "realmId": REALM, "realmName": "agents", "clientId": agent.id, "userId": person.map_or(agent.id, |p| p.id),
@@ -37,8 +38,8 @@ pub(super) fn exchange(agent: &Agent, at_us: i64, rng: &mut Rng, traffic: &mut T
 
 /// Cerbos: the decision on a call.
 pub(super) fn decision(call: &Call<'_>, trace: &str, rng: &mut Rng, traffic: &mut Traffic) {
-    let at_us = call.at_us - 20_000;
-    let denied = call.authority == Authority::Denied;
+    let at_us = if call.authority == Authority::AllowedLate { call.at_us + 90_000_000 } else { call.at_us - 20_000 };
+    let denied = matches!(call.authority, Authority::Denied | Authority::DeniedAndStopped);
     let effect = if denied { "EFFECT_DENY" } else { "EFFECT_ALLOW" };
     let reason = if denied { "the tool is not granted to this agent" } else { "granted" };
     let request = uuid(rng);
@@ -50,7 +51,7 @@ pub(super) fn decision(call: &Call<'_>, trace: &str, rng: &mut Rng, traffic: &mu
             "inputs": [{ "requestId": request, "actions": ["call"],
                 "resource": { "kind": "mcp:tool", "id": call.tool, "attr": { "server": "records" } },
                 "principal": { "id": call.agent.id, "roles": ["agent"], "attr": { "agent_id": call.agent.id, "job_id": call.agent.job,
-                    "delegating_user": call.agent.person.map(|p| PEOPLE[p].id) } } }],
+                    "delegating_user": call.agent.person().map(|p| p.id) } } }],
             "outputs": [{ "requestId": request, "resourceId": call.tool,
                 "actions": { "call": { "effect": effect, "policy": "resource.mcp_tool.vdefault" } },
                 "outputs": [{ "src": "resource.mcp_tool.vdefault#call", "action": "call", "val": { "reason": reason } }] }],
@@ -62,14 +63,14 @@ pub(super) fn decision(call: &Call<'_>, trace: &str, rng: &mut Rng, traffic: &mu
 
 /// ToolHive: the call itself.
 pub(super) fn tool_call(call: &Call<'_>, trace: &str, rng: &mut Rng, traffic: &mut Traffic) {
-    let person = call.agent.person.map(|p| &PEOPLE[p]);
+    let person = call.agent.person();
     let mut arguments = json!({ "query": format!("q{}", rng.below(1000)) });
     if let Some(destination) = call.destination {
         arguments["to"] = json!(destination);
     }
     let event = json!({
         "time": nanos(call.at_us + 900), "level": "AUDIT", "msg": "audit_event", "audit_id": uuid(rng), "type": "mcp_tool_call",
-        "logged_at": nanos(call.at_us), "outcome": "success", "component": "records",
+        "logged_at": nanos(call.at_us), "outcome": if call.authority == Authority::DeniedAndStopped { "denied" } else { "success" }, "component": "records",
         "source": { "type": "network", "value": "192.0.2.20", "extra": { "user_agent": "agent/1 (synthetic)" } },
         "subjects": { "user": person.map_or(call.agent.id, |p| p.name), "user_id": person.map(|p| p.id), "client_name": call.agent.id },
         "delegation": { "chain": [{ "iss": ISSUER, "sub": call.agent.id }], "truncated": false, "omitted": 0, "malformed": false },
