@@ -75,7 +75,10 @@ impl Inventory {
 
     fn fault(&self) -> Option<String> {
         let zones = self.identities.iter().filter_map(|i| i.zone.as_ref()).chain(&self.default_zone);
-        zones.into_iter().find(|zone| Tz::from_str(zone).is_err()).map(|zone| format!("`{zone}` is no IANA zone; write it as Europe/Berlin"))
+        zones
+            .into_iter()
+            .find(|zone| Tz::from_str(zone).is_err())
+            .map(|zone| format!("`{zone}` is no IANA zone; write it as Europe/Berlin"))
     }
 
     /// Makes `identities`, `holidays` and `defaults` known to a session.
@@ -84,19 +87,27 @@ impl Inventory {
         let by_key: BTreeMap<(&str, &str), &Identity> =
             self.identities.iter().map(|i| ((i.tenant.as_deref().unwrap_or(DEFAULT_TENANT), i.identity.as_str()), i)).collect();
         let texts = |values: Vec<Option<&str>>| -> ArrayRef { Arc::new(StringArray::from(values)) };
-        register(context, "identities", vec![
-            ("tenant", texts(by_key.keys().map(|(tenant, _)| Some(*tenant)).collect())),
-            ("identity", texts(by_key.keys().map(|(_, identity)| Some(*identity)).collect())),
-            ("zone", texts(by_key.values().map(|i| i.zone.as_deref().filter(|z| !z.is_empty())).collect())),
-            ("country", texts(by_key.values().map(|i| i.country.as_deref().filter(|c| !c.is_empty())).collect())),
-            ("peer_group", texts(by_key.values().map(|i| i.peer_group.as_deref().filter(|g| !g.is_empty())).collect())),
-        ])?;
+        register(
+            context,
+            "identities",
+            vec![
+                ("tenant", texts(by_key.keys().map(|(tenant, _)| Some(*tenant)).collect())),
+                ("identity", texts(by_key.keys().map(|(_, identity)| Some(*identity)).collect())),
+                ("zone", texts(by_key.values().map(|i| i.zone.as_deref().filter(|z| !z.is_empty())).collect())),
+                ("country", texts(by_key.values().map(|i| i.country.as_deref().filter(|c| !c.is_empty())).collect())),
+                ("peer_group", texts(by_key.values().map(|i| i.peer_group.as_deref().filter(|g| !g.is_empty())).collect())),
+            ],
+        )?;
         let days: BTreeMap<(&str, NaiveDate), ()> = self.holidays.iter().map(|h| ((h.country.as_str(), h.day), ())).collect();
         let numbers = days.keys().map(|(_, day)| i32::try_from((*day - NaiveDate::default()).num_days()).unwrap_or(0));
-        register(context, "holidays", vec![
-            ("country", texts(days.keys().map(|(country, _)| Some(*country)).collect())),
-            ("day", Arc::new(Date32Array::from_iter_values(numbers))),
-        ])?;
+        register(
+            context,
+            "holidays",
+            vec![
+                ("country", texts(days.keys().map(|(country, _)| Some(*country)).collect())),
+                ("day", Arc::new(Date32Array::from_iter_values(numbers))),
+            ],
+        )?;
         register(context, "defaults", vec![("zone", texts(vec![Some(self.default_zone.as_deref().unwrap_or("UTC"))]))])
     }
 }

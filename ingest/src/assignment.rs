@@ -3,7 +3,8 @@
 //! The callback runs within a poll of the worker's loop. On assignment it reads the positions from the table and
 //! starts there, never at what Kafka keeps; a partition whose next offset is gone, or that the table is ahead of,
 //! is stopped and reported. The assignment strategy is eager: on every rebalance each partition starts anew at the
-//! table's position, so no fetch position is left behind when the batch is dropped. The loop hears of every change through [`Shared`] and drops its batch.
+//! table's position, so no fetch position is left behind when the batch is dropped. The loop hears of every change
+//! through [`Shared`] and drops its batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -13,14 +14,26 @@ use lake::events::{self, Origin};
 use lake::table::Table;
 use rdkafka::client::ClientContext;
 use rdkafka::config::ClientConfig;
-use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext, RebalanceProtocol};
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::Feed;
+use crate::gap::Gap;
 use crate::kafka::WorkerConfig;
 use crate::start::{self, Start};
+
+/// Settings that the commit protocol stands on: a configuration may not change them.
+pub const FIXED: &[(&str, &str)] = &[
+    ("enable.auto.commit", "false"),
+    ("enable.auto.offset.store", "false"),
+    ("enable.partition.eof", "true"),
+    ("auto.offset.reset", "error"),
+    ("isolation.level", "read_committed"),
+    ("allow.auto.create.topics", "false"),
+    ("partition.assignment.strategy", "range"),
+];
 
 pub(crate) const WATERMARK_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -31,14 +44,7 @@ pub(crate) fn origin(config: &WorkerConfig, feed: &Feed, partition: i32) -> Orig
 pub(crate) fn client_config(config: &WorkerConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     for (key, value) in [
-        ("enable.auto.commit", "false"),
-        ("enable.auto.offset.store", "false"),
-        ("enable.partition.eof", "true"),
-        ("auto.offset.reset", "error"),
-        ("isolation.level", "read_committed"),
         ("check.crcs", "true"),
-        ("allow.auto.create.topics", "false"),
-        ("partition.assignment.strategy", "range"),
         ("queued.max.messages.kbytes", "65536"),
         ("fetch.queue.backoff.ms", "50"),
         ("fetch.wait.max.ms", "100"),
@@ -49,7 +55,7 @@ pub(crate) fn client_config(config: &WorkerConfig) -> ClientConfig {
         client.set(key, value);
     }
     client.set("bootstrap.servers", &config.brokers).set("group.id", &config.group);
-    for (key, value) in &config.properties {
+    for (key, value) in config.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).chain(FIXED.iter().copied()) {
         client.set(key, value);
     }
     client
@@ -62,6 +68,8 @@ pub(crate) struct Shared {
     pub(crate) changed: Option<BTreeMap<(String, i32), i64>>,
     pub(crate) assigned: BTreeMap<(String, i32), i64>,
     pub(crate) stopped: BTreeSet<(String, i32)>,
+    /// Gaps that were found and are not in the table yet.
+    pub(crate) gaps: Vec<Gap>,
 }
 
 pub(crate) struct Context {
@@ -78,18 +86,14 @@ impl ClientContext for Context {
 
 impl ConsumerContext for Context {
     fn rebalance(&self, consumer: &BaseConsumer<Self>, err: RDKafkaRespErr, list: &mut TopicPartitionList) {
-        let cooperative = matches!(consumer.rebalance_protocol(), RebalanceProtocol::Cooperative);
-        let assign = err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS;
-        let keys: Vec<(String, i32)> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
-        let result = if assign {
-            let starts = self.starts(consumer, &keys, cooperative);
-            match (cooperative, starts) {
-                (true, starts) => consumer.incremental_assign(&starts),
-                (false, starts) => consumer.assign(&starts),
-            }
+        let result = if err == RDKafkaRespErr::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS {
+            let keys: Vec<(String, i32)> = list.elements().iter().map(|e| (e.topic().to_owned(), e.partition())).collect();
+            consumer.assign(&self.starts(consumer, &keys))
         } else {
-            self.revoke(&keys, cooperative);
-            if cooperative { consumer.incremental_unassign(list) } else { consumer.unassign() }
+            let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
+            shared.assigned.clear();
+            shared.changed = Some(BTreeMap::new());
+            consumer.unassign()
         };
         if let Err(error) = result {
             tracing::error!(%error, "the assignment could not be applied");
@@ -98,23 +102,10 @@ impl ConsumerContext for Context {
 }
 
 impl Context {
-    fn revoke(&self, keys: &[(String, i32)], cooperative: bool) {
+    /// Where to read on in each partition of a new assignment; what cannot be read on is stopped, and its gap noted.
+    pub(crate) fn starts(&self, consumer: &BaseConsumer<Self>, keys: &[(String, i32)]) -> TopicPartitionList {
         let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if cooperative {
-            keys.iter().for_each(|key| {
-                shared.assigned.remove(key);
-            });
-        } else {
-            shared.assigned.clear();
-        }
-        self.keep_rest(&mut shared);
-    }
-
-    fn starts(&self, consumer: &BaseConsumer<Self>, keys: &[(String, i32)], cooperative: bool) -> TopicPartitionList {
-        let mut shared = self.shared.lock().unwrap_or_else(PoisonError::into_inner);
-        if !cooperative {
-            shared.assigned.clear();
-        }
+        shared.assigned.clear();
         if let Err(error) = self.table.refresh() {
             tracing::error!(
                 error = &error as &dyn std::error::Error,
@@ -125,13 +116,14 @@ impl Context {
         for (topic, partition) in keys {
             let key = (topic.clone(), *partition);
             let offset = match self.start_of(consumer, topic, *partition) {
-                Some(offset) => {
+                Start::At(offset) => {
                     shared.stopped.remove(&key);
                     shared.assigned.insert(key, offset);
                     Offset::Offset(offset)
                 }
-                None => {
+                gap => {
                     shared.stopped.insert(key);
+                    shared.gaps.push(Gap { topic: topic.clone(), partition: *partition, start: gap });
                     Offset::End
                 }
             };
@@ -139,51 +131,18 @@ impl Context {
                 tracing::error!(%error, topic, partition, "the partition could not be listed");
             }
         }
-        self.keep_rest(&mut shared);
+        shared.changed = Some(shared.assigned.clone());
         list
     }
 
-    /// The loop drops its batch, so what it kept of other partitions is read again from the table's positions.
-    fn keep_rest(&self, shared: &mut Shared) {
-        for ((topic, partition), next) in &mut shared.assigned {
-            let feed = self.config.feeds.iter().find(|f| &f.topic == topic);
-            let recorded = feed.and_then(|feed| events::position(&self.table, &origin(&self.config, feed, *partition)));
-            *next = recorded.map_or(*next, |r| r + 1);
-        }
-        shared.changed = Some(shared.assigned.clone());
-    }
-
-    fn start_of(&self, consumer: &BaseConsumer<Self>, topic: &str, partition: i32) -> Option<i64> {
-        let feed = self.config.feeds.iter().find(|f| f.topic == topic)?;
-        let recorded = events::position(&self.table, &origin(&self.config, feed, partition));
-        let (low, high) = match consumer.fetch_watermarks(topic, partition, WATERMARK_TIMEOUT) {
-            Ok(watermarks) => watermarks,
+    fn start_of(&self, consumer: &BaseConsumer<Self>, topic: &str, partition: i32) -> Start {
+        let feed = self.config.feeds.iter().find(|f| f.topic == topic);
+        let recorded = feed.and_then(|feed| events::position(&self.table, &origin(&self.config, feed, partition)));
+        match consumer.fetch_watermarks(topic, partition, WATERMARK_TIMEOUT) {
+            Ok((low, high)) => start::decide(recorded, low, high),
             Err(error) => {
                 tracing::warn!(%error, topic, partition, "no watermarks; starting from the recorded position");
-                return Some(recorded.map_or(0, |r| r + 1));
-            }
-        };
-        match start::decide(recorded, low, high) {
-            Start::At(offset) => Some(offset),
-            Start::Lost { first, low } => {
-                tracing::error!(
-                    topic,
-                    partition,
-                    first,
-                    low,
-                    "records were deleted from the topic before they were read; the partition is stopped. Raise `incarnation` of this source to go on after the gap"
-                );
-                None
-            }
-            Start::Ahead { recorded, high } => {
-                tracing::error!(
-                    topic,
-                    partition,
-                    recorded,
-                    high,
-                    "the table is ahead of the topic: it was made anew. The partition is stopped. Raise `incarnation` of this source to read it from the start"
-                );
-                None
+                Start::At(recorded.map_or(0, |r| r + 1))
             }
         }
     }

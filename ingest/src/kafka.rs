@@ -8,7 +8,7 @@
 //! Limits: records up to 32 MiB; a failed commit is repeated with the same batch for ever, waiting at most
 //! 10 s between tries, because nothing else can be done with it that loses nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -25,6 +25,8 @@ use schemas::decode::{Decoder, KafkaFacts, Record};
 
 use crate::assignment::{Context, Shared, WATERMARK_TIMEOUT, client_config, origin};
 use crate::flush::FlushPolicy;
+use crate::gap::{self, OnGap};
+use crate::start::Start;
 use crate::summary::Summary;
 use crate::{Feed, IngestError, now_us};
 
@@ -51,6 +53,8 @@ pub struct WorkerConfig {
     pub feeds: Vec<Feed>,
     /// When batches are due.
     pub flush: FlushPolicy,
+    /// What to do where records are gone.
+    pub on_gap: OnGap,
     /// Stop at the end offsets seen at the start.
     pub once: bool,
 }
@@ -131,6 +135,7 @@ impl Worker<'_> {
         while !stop.load(Ordering::Relaxed) {
             self.step(consumer, stop)?;
             if self.config.once && self.is_at_end(ends) {
+                self.take_markers(ends);
                 break;
             }
         }
@@ -144,8 +149,10 @@ impl Worker<'_> {
             None => {}
             Some(Ok(message)) => self.take(&message),
             Some(Err(KafkaError::PartitionEOF(_))) => self.ends_seen += 1,
+            Some(Err(error)) if is_out_of_range(&error) => self.start_anew(consumer)?,
             Some(Err(error)) => report(&error),
         }
+        self.record_gaps(consumer)?;
         let age_ms = (now_us() - self.batch_since_us) / 1000;
         if !self.batch.is_empty() && self.config.flush.is_due(self.batch.size_bytes(), age_ms) {
             self.flush(consumer, stop)?;
@@ -168,6 +175,37 @@ impl Worker<'_> {
         self.next = assigned;
         self.ends_seen = 0;
         self.new_batch();
+        Ok(())
+    }
+
+    /// The broker has deleted what was to be read next, or the topic is another one: what holds for an assignment is
+    /// decided again, and the gap found there.
+    fn start_anew(&mut self, consumer: &BaseConsumer<Context>) -> Result<(), IngestError> {
+        self.new_batch();
+        let keys: Vec<(String, i32)> = self.next.keys().cloned().collect();
+        let starts = consumer.context().starts(consumer, &keys);
+        consumer.assign(&starts).map_err(|source| IngestError::Kafka { action: "start anew after a gap", source })?;
+        self.follow_assignment(consumer)
+    }
+
+    /// Commits the rows of gaps that were found; with `continue`, reads on after them.
+    fn record_gaps(&mut self, consumer: &BaseConsumer<Context>) -> Result<(), IngestError> {
+        let gaps = std::mem::take(&mut self.shared.lock().unwrap_or_else(PoisonError::into_inner).gaps);
+        let mut resumed = false;
+        for gap in &gaps {
+            let Some(feed) = self.config.feeds.iter().find(|f| f.topic == gap.topic) else { continue };
+            let on_gap = self.config.on_gap;
+            tracing::error!("{}", gap.reason(on_gap));
+            gap::record(self.lake, feed, &origin(self.config, feed, gap.partition), gap, on_gap)?;
+            resumed |= on_gap == OnGap::Continue && matches!(gap.start, Start::Lost { .. });
+        }
+        if resumed {
+            let stopped: Vec<(String, i32)> = gaps.iter().map(|g| (g.topic.clone(), g.partition)).collect();
+            let keys: BTreeSet<(String, i32)> = self.next.keys().cloned().chain(stopped).collect();
+            let starts = consumer.context().starts(consumer, &keys.into_iter().collect::<Vec<_>>());
+            consumer.assign(&starts).map_err(|source| IngestError::Kafka { action: "go on after a gap", source })?;
+            self.follow_assignment(consumer)?;
+        }
         Ok(())
     }
 
@@ -275,6 +313,17 @@ impl Worker<'_> {
         self.next.len() + stopped.len() >= ends.len() && self.ends_seen >= self.next.len() && quiet
     }
 
+    /// Offsets up to the ends seen at the start that gave no record hold transaction markers, or records of aborted
+    /// transactions: all that is there was read. (With `read_committed` an end is that of the last decided transaction.)
+    fn take_markers(&mut self, ends: &BTreeMap<(String, i32), i64>) {
+        for (key, next) in &mut self.next {
+            let Some(end) = ends.get(key).copied().filter(|end| *end > *next) else { continue };
+            let Some(feed) = self.config.feeds.iter().find(|f| f.topic == key.0) else { continue };
+            self.batch.skip_to(&origin(self.config, feed, key.1), *next - 1, end - 1);
+            *next = end;
+        }
+    }
+
     fn recorded(&self, (topic, partition): &(String, i32)) -> Option<i64> {
         let feed = self.config.feeds.iter().find(|f| &f.topic == topic)?;
         events::position(&self.table, &origin(self.config, feed, *partition))
@@ -334,6 +383,11 @@ fn decode(lake: &Lake, feed: &Feed, origin: &Origin, message: &BorrowedMessage<'
         payload: message.payload(),
     };
     Decoder { source: &feed.source, keys: lake.keys() }.decode(&record, now_us())
+}
+
+/// What was to be read next is not there: with `auto.offset.reset = error` librdkafka says so and stands still.
+fn is_out_of_range(error: &KafkaError) -> bool {
+    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange))
 }
 
 fn report(error: &KafkaError) {

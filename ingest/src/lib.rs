@@ -4,9 +4,10 @@
 //! consumer group is for lag displays. In reading order: [`start`] and [`flush`] (pure decisions),
 //! [`kafka`] (the worker), [`import`] (files), [`produce`] and [`embedded`] (for demo and tests).
 
-mod assignment;
+pub mod assignment;
 pub mod embedded;
 pub mod flush;
+pub mod gap;
 pub mod import;
 pub mod kafka;
 pub mod produce;

@@ -121,6 +121,16 @@ impl EventBatch {
         }
     }
 
+    /// Counts the offsets of `(from, to]` as lost, and keeps the row that says so.
+    pub fn lost(&mut self, origin: &Origin, (from, to): (i64, i64), mut row: Row) {
+        self.ranges.insert(origin.clone(), (from, to));
+        self.counts.no_record += u64::try_from(to - from).unwrap_or(0);
+        self.counts.rejections += 1;
+        row.batch_id = Some(self.batch_id.clone());
+        self.order.push((origin.clone(), row.offset.unwrap_or(to), 0));
+        self.rows.push(&row);
+    }
+
     /// Counts offsets up to `to` as read though no record was there (transaction markers, compaction).
     pub fn skip_to(&mut self, origin: &Origin, before: i64, to: i64) {
         let range = self.ranges.entry(origin.clone()).or_insert((before, before));
@@ -234,7 +244,8 @@ pub fn settled_version(lake: &Lake, after: Option<u64>, up_to: u64, limit_us: i6
     let table = open(lake)?;
     let files = table.data_files();
     let unsettled = files.iter().filter(|f| after.is_none_or(|a| f.version > a) && f.version <= up_to).filter(|f| {
-        let newest = |column| f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, column)).map_or(i64::MIN, |(_, max)| max);
+        let newest =
+            |column| f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, column)).map_or(i64::MIN, |(_, max)| max);
         newest(name::event_time).min(newest(name::ingest_time)) > limit_us
     });
     Ok(match unsettled.map(|f| f.version).min() {

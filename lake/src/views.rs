@@ -24,7 +24,7 @@ pub const VIEWS: &[&str] = &["events", "events_tip", "tool_calls", "decisions", 
 pub struct Window {
     /// Events of versions up to this one; the copies cursor when not given.
     pub up_to: Option<u64>,
-    /// With it, the view `new_events` holds the events of later versions only.
+    /// With it, the views `new_events` and `new_rejections` hold what came in later versions only.
     pub after: Option<Option<u64>>,
 }
 
@@ -65,11 +65,12 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
     if let (Some(after), Some(up_to)) = (window.after, up_to) {
         table(context, "stored_new", Snapshot::between(&events, after, up_to))?;
         view(context, "new_events", &events_sql("stored_new", has_copies)).await?;
+        view(context, "new_rejections", &rejections_sql("stored_new")).await?;
     }
     for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
         view(context, name, &format!("SELECT * FROM events WHERE category = '{category}'")).await?;
     }
-    view(context, "rejections", REJECTIONS_SQL).await?;
+    view(context, "rejections", &rejections_sql("stored_all")).await?;
     table(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
     view(context, "alerts", "SELECT * FROM stored_alerts").await?;
     for kind in baselines::Baseline::ALL {
@@ -117,11 +118,14 @@ fn events_sql(table: &str, has_copies: bool) -> String {
     format!("SELECT {} FROM {table} e{anti} WHERE e.row_kind = 'event'", columns.join(", "))
 }
 
-const REJECTIONS_SQL: &str = r#"
-SELECT stream, incarnation, "partition", "offset", record_index, tenant, adapter, source_instance, reason_code, reason,
+fn rejections_sql(table: &str) -> String {
+    format!(
+        r#"SELECT stream, incarnation, "partition", "offset", record_index, tenant, adapter, source_instance, reason_code, reason,
     raw_payload AS raw, raw_bytes, raw_truncated, envelope, kafka_topic, kafka_partition, kafka_offset, kafka_timestamp,
     event_time, ingest_time, ingest_date, batch_id, payload_mac
-FROM stored_all WHERE row_kind = 'rejection'"#;
+FROM {table} WHERE row_kind = 'rejection'"#
+    )
+}
 
 fn failed(error: DataFusionError) -> LakeError {
     LakeError::Rows(Box::new(error))

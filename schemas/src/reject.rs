@@ -32,6 +32,10 @@ pub enum Code {
     BadTime,
     /// The record says it belongs to another environment.
     WrongEnvironment,
+    /// Offsets that the broker deleted before they were read.
+    OffsetsLost,
+    /// The table is ahead of the topic: it was made anew.
+    TopicMadeAnew,
 }
 
 impl Code {
@@ -47,6 +51,8 @@ impl Code {
             Self::MissingField => "missing_field",
             Self::BadTime => "bad_time",
             Self::WrongEnvironment => "wrong_environment",
+            Self::OffsetsLost => "offsets_lost",
+            Self::TopicMadeAnew => "topic_made_anew",
         }
     }
 }

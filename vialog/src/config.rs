@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use ingest::Feed;
+use ingest::assignment::FIXED;
 use ingest::flush::FlushPolicy;
+use ingest::gap::OnGap;
 use ingest::kafka::WorkerConfig;
 use schemas::adapters::Adapter;
 use schemas::decode::Source;
@@ -57,6 +59,25 @@ struct RawKafka {
 struct RawIngest {
     flush_age: Option<String>,
     flush_size: Option<String>,
+    #[serde(default)]
+    on_gap: RawOnGap,
+}
+
+#[derive(Debug, Default, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum RawOnGap {
+    #[default]
+    Stop,
+    Continue,
+}
+
+impl From<RawOnGap> for OnGap {
+    fn from(raw: RawOnGap) -> Self {
+        match raw {
+            RawOnGap::Stop => Self::Stop,
+            RawOnGap::Continue => Self::Continue,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -105,6 +126,10 @@ impl Config {
         }
         let feeds = raw.source.iter().map(|source| feed(source, &raw.environment)).collect::<Result<Vec<_>>>()?;
         let flush = flush(&raw.ingest)?;
+        let set = |kafka: &RawKafka| FIXED.iter().map(|(key, _)| *key).find(|key| kafka.properties.contains_key(*key));
+        if let Some(key) = raw.kafka.as_ref().and_then(set) {
+            bail!("[kafka.properties] sets `{key}`, which exactly-once ingestion depends on; remove it");
+        }
         let worker = raw.kafka.map(|kafka| WorkerConfig {
             brokers: kafka.brokers,
             group: kafka.group,
@@ -112,6 +137,7 @@ impl Config {
             properties: kafka.properties,
             feeds,
             flush,
+            on_gap: raw.ingest.on_gap.into(),
             once: false,
         });
         Ok(Self { lake_uri: raw.lake.uri, worker, inventory: raw.detector.inventory, zone: raw.detector.zone })
@@ -192,6 +218,7 @@ adapter = "okta"
             ("uri = \"lake\"", "uri = \"lake\"\ncolour = 1", "unknown field"),
             ("\"production\"", "\"prod\"", "use development"),
             ("\"okta\"", "\"octa\"", "is no adapter"),
+            ("[[source]]", "[kafka.properties]\n\"auto.offset.reset\" = \"latest\"\n[[source]]", "depends on"),
             ("[kafka]", "[ingest]\nflush_age = \"soon\"\n[kafka]", "write it as"),
         ] {
             let error = format!("{:#}", Config::parse(&SMALLEST.replace(from, to)).unwrap_err());

@@ -18,6 +18,7 @@ use ingest::Feed;
 use ingest::Summary;
 use ingest::embedded::EmbeddedBroker;
 use ingest::flush::FlushPolicy;
+use ingest::gap::OnGap;
 use ingest::kafka::WorkerConfig;
 use ingest::produce::{Outgoing, Producer};
 use lake::Lake;
@@ -249,6 +250,7 @@ fn start_worker(
         properties: BTreeMap::new(),
         feeds: ADAPTERS.iter().map(feed).collect::<Result<_>>()?,
         flush: FlushPolicy { age_ms: 500, ..FlushPolicy::default() },
+        on_gap: OnGap::Stop,
         once: false,
     };
     let (lake, stop) = (lake.clone(), Arc::clone(stop));

@@ -17,6 +17,19 @@ const DRIP_AGENT: usize = 5;
 const SLIGHT_DRIP_AGENT: usize = 4;
 const RESERVED: u64 = 2;
 
+const STRANGE_TOOLS: &[&str] = &[
+    "delete_everything",
+    "export_all",
+    "grant_admin",
+    "dump_table",
+    "read_secrets",
+    "drop_index",
+    "share_folder",
+    "rotate_keys",
+    "run_shell",
+    "disable_audit",
+];
+
 struct Scene<'a> {
     agent: &'static Agent,
     person: &'static Person,
@@ -105,6 +118,10 @@ impl Scene<'_> {
         self.rng.below(of) == 0
     }
 
+    fn day_number(&self) -> usize {
+        usize::try_from(self.date.num_days_from_ce()).unwrap_or(0)
+    }
+
     fn agent_entity(&self) -> String {
         format!("agent:{}", self.agent.id)
     }
@@ -137,8 +154,10 @@ impl Scene<'_> {
     fn new_tool(&mut self) {
         let near_miss = self.chance(3);
         let other = AGENTS.iter().find(|a| a.id != self.agent.id).map_or("search", |a| a.tools[0]);
+        // Another one each day: what a job did once is not new the second time.
+        let strange = STRANGE_TOOLS[self.day_number() % STRANGE_TOOLS.len()];
         let usual = self.usual();
-        self.act(&Call { tool: if near_miss { other } else { "delete_everything" }, ..usual });
+        self.act(&Call { tool: if near_miss { other } else { strange }, ..usual });
         let entity = self.job_entity();
         self.label("new-tool", entity, usual.at_us, !near_miss);
     }
@@ -146,11 +165,15 @@ impl Scene<'_> {
     /// An address that nobody wrote to; or, a near miss, one that another job writes to.
     fn new_destination(&mut self) {
         let near_miss = self.chance(3);
-        let other = AGENTS.iter().find(|a| a.id != self.agent.id && !a.destinations.is_empty()).map_or("team@example.com", |a| a.destinations[0]);
-        let strange = ["drop@attacker.example", "https://paste.attacker.example/x", "backup@mirror.example"];
-        let strange = strange[usize::try_from(self.rng.below(3)).unwrap_or(0)];
+        let other =
+            AGENTS.iter().find(|a| a.id != self.agent.id && !a.destinations.is_empty()).map_or("team@example.com", |a| a.destinations[0]);
+        let strange = match self.rng.below(3) {
+            0 => format!("drop{}@attacker.example", self.day_number()),
+            1 => format!("https://paste.attacker.example/{}", self.day_number()),
+            _ => format!("backup{}@mirror.example", self.day_number()),
+        };
         let usual = self.usual();
-        self.act(&Call { tool: self.agent.tools[1], destination: Some(if near_miss { other } else { strange }), ..usual });
+        self.act(&Call { tool: self.agent.tools[1], destination: Some(if near_miss { other } else { &strange }), ..usual });
         let entity = self.job_entity();
         self.label("new-destination", entity, usual.at_us, !near_miss);
     }
