@@ -13,9 +13,9 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lake::Lake;
+use lake::{Lake, LakeError};
 use lake::events::{self, Counts, EventBatch, Origin};
-use lake::follow;
+use lake::follow::{self, Follower};
 use lake::table::{CommitOutcome, Table};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -100,12 +100,24 @@ fn decide_copies(lake: &Lake, ended: &AtomicBool) {
         tracing::error!("no runtime for the copies follower; `events` will stand still");
         return;
     };
+    let mut follower = None;
     while !ended.load(Ordering::Relaxed) {
-        if let Err(error) = runtime.block_on(follow::advance(lake, now_us() / 1000)) {
-            tracing::warn!(error = &error as &dyn std::error::Error, "copies were not decided; trying again");
+        match runtime.block_on(one_step(lake, &mut follower)) {
+            Ok(true) => continue,
+            Ok(false) => {}
+            Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "copies were not decided; trying again"),
         }
         std::thread::sleep(FOLLOW_EVERY);
     }
+}
+
+/// Whether there may be more to decide.
+async fn one_step(lake: &Lake, follower: &mut Option<Follower>) -> Result<bool, LakeError> {
+    let opened = match follower {
+        Some(opened) => opened,
+        None => follower.insert(Follower::open(lake)?),
+    };
+    Ok(opened.step(now_us() / 1000).await?.is_some())
 }
 
 /// What a run did so far.

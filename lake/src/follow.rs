@@ -2,12 +2,13 @@
 //!
 //! It reads the versions of `events` in order and writes to table `copies` one row for each arrival whose
 //! `(tenant, event_id)` was there before, with its cursor in the same commit; two followers fence each other
-//! by that cursor. What it remembers is the table itself: earlier arrivals are found by event id among the
-//! files whose event times meet those of the new ones, since a copy carries the same event time. So its
-//! memory does not grow with history.
+//! by that cursor. What it remembers is the table itself (see [`crate::seen`]), so its memory does not grow with
+//! history, and a step costs by what is new. There is no window: a copy is found however late it comes.
 //!
 //! First is who stands first in (version, stream, partition, offset, record index). Other content under the
 //! same id is a `revision`, kept and counted, not shown in `events`.
+//!
+//! Limits: a step takes at most 500 versions or 32 MiB of files, whichever comes first, but at least one version.
 
 use std::sync::Arc;
 
@@ -18,6 +19,7 @@ use datafusion::prelude::SessionContext;
 
 use crate::decide::Step;
 use crate::layout::{data_file, follower_txn};
+use crate::seen::{Ids, SeenIds};
 use crate::snapshot::Snapshot;
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
 use crate::{Lake, LakeError, TableName, events, parquet_file};
@@ -27,6 +29,8 @@ const NAME: &str = "copies";
 
 /// Most versions of `events` in one step.
 const MAX_VERSIONS: u64 = 500;
+/// Most bytes of files of `events` in one step.
+const MAX_BYTES: i64 = 32 << 20;
 
 /// What one run of the follower did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,28 +72,74 @@ pub fn cursor(copies: &Table) -> Option<u64> {
     copies.recorded(&follower_txn(NAME)).and_then(|v| u64::try_from(v).ok())
 }
 
-/// Decides on everything that `events` holds now.
+/// A follower that stays open: opening one replays the log, which a worker should do once.
+#[derive(Debug)]
+pub struct Follower {
+    events: Table,
+    copies: Table,
+    seen: SeenIds,
+}
+
+impl Follower {
+    /// Opens the tables.
+    ///
+    /// # Errors
+    /// When a log cannot be read.
+    pub fn open(lake: &Lake) -> Result<Self, LakeError> {
+        Ok(Self { events: events::open(lake)?, copies: open(lake)?, seen: SeenIds::default() })
+    }
+
+    /// Decides on the next versions of `events`. Returns what it found; `None` when there is nothing left to decide.
+    ///
+    /// # Errors
+    /// When tables cannot be read or written.
+    pub async fn step(&mut self, now_ms: i64) -> Result<Option<CopiesFound>, LakeError> {
+        let Some(latest) = self.events.refresh()? else { return Ok(None) };
+        self.copies.refresh()?;
+        let after = cursor(&self.copies);
+        if after.is_some_and(|v| v >= latest) {
+            return Ok(None);
+        }
+        let up_to = self.end_of_step(after, latest);
+        let rows = copies_between(&self.events, &mut self.seen, after, up_to).await?;
+        let step = Step { app_id: follower_txn(NAME), from: after.map_or(-1, u64::cast_signed), to: up_to.cast_signed() };
+        // On another outcome a second follower was faster: its cursor is read in the next step.
+        let committed = matches!(commit(&self.copies, &rows, step, now_ms)?, CommitOutcome::Committed { .. });
+        Ok(Some(if committed { count(&rows) } else { CopiesFound::default() }))
+    }
+
+    fn end_of_step(&self, after: Option<u64>, latest: u64) -> u64 {
+        let first = after.map_or(0, |v| v + 1);
+        let last = latest.min(first + MAX_VERSIONS - 1);
+        let mut files = self.events.data_files();
+        files.retain(|f| f.version >= first && f.version <= last);
+        files.sort_by_key(|f| f.version);
+        let mut bytes = 0;
+        for file in &files {
+            bytes += file.add.size;
+            if bytes > MAX_BYTES && file.version > first {
+                return file.version - 1;
+            }
+        }
+        last
+    }
+}
+
+/// Decides on everything that `events` holds now; what comes in while it runs is for the next call.
 ///
 /// # Errors
 /// When tables cannot be read or written.
 pub async fn advance(lake: &Lake, now_ms: i64) -> Result<CopiesFound, LakeError> {
-    let (events, copies) = (events::open(lake)?, open(lake)?);
+    let mut follower = Follower::open(lake)?;
+    let target = follower.events.refresh()?;
     let mut found = CopiesFound::default();
-    loop {
-        let Some(latest) = events.refresh()? else { return Ok(found) };
-        copies.refresh()?;
-        let after = cursor(&copies);
-        let up_to = latest.min(after.map_or(0, |v| v + 1) + MAX_VERSIONS);
-        if after == Some(up_to) {
-            return Ok(found);
-        }
-        let rows = copies_between(&events, after, up_to).await?;
-        let step = Step { app_id: follower_txn(NAME), from: after.map_or(-1, u64::cast_signed), to: up_to.cast_signed() };
-        // On another outcome a second follower was faster: read its cursor and go on from there.
-        if let CommitOutcome::Committed { .. } = commit(&copies, &rows, step, now_ms)? {
-            found += count(&rows);
+    while cursor(&follower.copies) < target {
+        match follower.step(now_ms).await? {
+            Some(more) => found += more,
+            None => break,
         }
     }
+    Ok(found)
 }
 
 impl std::ops::AddAssign for CopiesFound {
@@ -126,18 +176,18 @@ fn commit(copies: &Table, rows: &[RecordBatch], step: Step, now_ms: i64) -> Resu
     copies.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", now_ms })
 }
 
-async fn copies_between(events: &Table, after: Option<u64>, up_to: u64) -> Result<Vec<RecordBatch>, LakeError> {
+async fn copies_between(events: &Table, seen: &mut SeenIds, after: Option<u64>, up_to: u64) -> Result<Vec<RecordBatch>, LakeError> {
     let context = SessionContext::new();
     let df = |e: datafusion::error::DataFusionError| LakeError::Rows(Box::new(e));
     context.register_table("fresh", Arc::new(Snapshot::between(events, after, up_to))).map_err(df)?;
     context.register_table("versions", Arc::new(versions(events, after, up_to)?)).map_err(df)?;
-    let bounds = "SELECT MIN(event_time), MAX(event_time) FROM fresh WHERE row_kind = 'event'";
-    let bounds = context.sql(bounds).await.map_err(df)?.collect().await.map_err(df)?;
-    let Some((low, high)) = time_bounds(&bounds) else { return Ok(Vec::new()) };
-    let earlier = after.map_or_else(|| Snapshot::nothing(events), |v| Snapshot::of(events, Some(v)));
-    context.register_table("earlier", Arc::new(earlier)).map_err(df)?;
-    let query = COPIES_SQL.replace("{low}", &low.to_string()).replace("{high}", &high.to_string());
-    context.sql(&query).await.map_err(df)?.collect().await.map_err(df)
+    let ids = "SELECT DISTINCT event_id, event_time FROM fresh WHERE row_kind = 'event'";
+    let ids = Ids::of(&context.sql(ids).await.map_err(df)?.collect().await.map_err(df)?)?;
+    let mut earlier = events.data_files();
+    earlier.retain(|f| after.is_some_and(|v| f.version <= v));
+    let earlier = seen.files_that_may_hold(events, earlier, &ids)?;
+    context.register_table("earlier", Arc::new(Snapshot::files(events, earlier))).map_err(df)?;
+    context.sql(COPIES_SQL).await.map_err(df)?.collect().await.map_err(df)
 }
 
 const COPIES_SQL: &str = r#"
@@ -148,9 +198,7 @@ WITH arrivals AS (
 ),
 known AS (
     SELECT tenant, event_id, MIN(raw_sha256) AS raw_sha256 FROM earlier
-    WHERE row_kind = 'event'
-      AND event_time >= to_timestamp_micros({low}) AND event_time <= to_timestamp_micros({high})
-      AND event_id IN (SELECT event_id FROM arrivals)
+    WHERE row_kind = 'event' AND event_id IN (SELECT event_id FROM arrivals)
     GROUP BY tenant, event_id
 ),
 ranked AS (
@@ -170,7 +218,7 @@ WHERE k.event_id IS NOT NULL OR r.place > 1
 /// Batch ids with the version that each came in.
 fn versions(events: &Table, after: Option<u64>, up_to: u64) -> Result<MemTable, LakeError> {
     let (mut ids, mut numbers) = (Vec::new(), Vec::new());
-    for change in events.changes_after(after)?.into_iter().filter(|c| c.version <= up_to) {
+    for change in events.changes(after, up_to)? {
         if let Some(seal) = change.seal.as_deref().and_then(|s| ledger::Seal::parse(s).ok()) {
             ids.push(seal.batch_id);
             numbers.push(change.version.cast_signed());
@@ -180,17 +228,6 @@ fn versions(events: &Table, after: Option<u64>, up_to: u64) -> Result<MemTable, 
     let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(StringArray::from(ids)), Arc::new(Int64Array::from(numbers))]);
     let batch = batch.map_err(|e| LakeError::Rows(Box::new(e)))?;
     MemTable::try_new(schema, vec![vec![batch]]).map_err(|e| LakeError::Rows(Box::new(e)))
-}
-
-fn time_bounds(batches: &[RecordBatch]) -> Option<(i64, i64)> {
-    use arrow::array::{Array, AsArray};
-    use arrow::datatypes::TimestampMicrosecondType;
-    let batch = batches.iter().find(|b| b.num_rows() > 0)?;
-    let value = |i: usize| {
-        let column = batch.column(i).as_primitive::<TimestampMicrosecondType>();
-        (!column.is_null(0)).then(|| column.value(0))
-    };
-    Some((value(0)?, value(1)?))
 }
 
 /// Copies among the rows of some batches.

@@ -20,6 +20,7 @@ pub mod leaves;
 #[cfg(test)]
 mod model_test;
 mod parquet_file;
+mod seen;
 pub mod snapshot;
 pub mod table;
 pub mod verify;

@@ -5,7 +5,7 @@
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
@@ -15,11 +15,12 @@ use serde_json::{Map, Value, json};
 use crate::LakeError;
 
 const ROW_GROUP_ROWS: usize = 128 << 10;
+const BLOOM_FALSE_HITS: f64 = 1e-5;
 
 /// The file of one batch.
 pub(crate) fn encode(batch: &RecordBatch, stats_columns: &str) -> Result<Vec<u8>, LakeError> {
     let mut bytes = Vec::new();
-    let properties = properties(&batch.schema(), stats_columns)?;
+    let properties = properties(batch, stats_columns)?;
     let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(rows)?;
     writer.write(batch).map_err(rows)?;
     writer.close().map_err(rows)?;
@@ -64,7 +65,8 @@ fn milliseconds(ms: i64) -> String {
     chrono::DateTime::from_timestamp_millis(ms).map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
-fn properties(schema: &SchemaRef, stats_columns: &str) -> Result<WriterProperties, LakeError> {
+fn properties(batch: &RecordBatch, stats_columns: &str) -> Result<WriterProperties, LakeError> {
+    let schema = batch.schema();
     let level = ZstdLevel::try_new(1).map_err(rows)?;
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -77,6 +79,15 @@ fn properties(schema: &SchemaRef, stats_columns: &str) -> Result<WriterPropertie
         if schema.field_with_name(unique).is_ok() {
             builder = builder.set_column_dictionary_enabled(ColumnPath::from(unique), false);
         }
+    }
+    // Copies are found, and one event is looked up, by its id.
+    if schema.field_with_name("leaf_hash").is_ok() {
+        let ids = ColumnPath::from("event_id");
+        let count = batch.num_rows().clamp(1, ROW_GROUP_ROWS) as u64;
+        builder = builder
+            .set_column_bloom_filter_enabled(ids.clone(), true)
+            .set_column_bloom_filter_fpp(ids.clone(), BLOOM_FALSE_HITS)
+            .set_column_bloom_filter_max_ndv(ids, count);
     }
     Ok(builder.build())
 }

@@ -60,6 +60,11 @@ impl Snapshot {
         Self::new(table, adds.collect())
     }
 
+    /// These files of a table.
+    pub(crate) fn files(table: &Table, files: Vec<Add>) -> Self {
+        Self::new(table, files)
+    }
+
     /// No files: the table before its first commit.
     pub fn nothing(table: &Table) -> Self {
         Self::new(table, Vec::new())

@@ -126,7 +126,6 @@ pub(crate) struct TableFile {
 #[derive(Debug, Clone)]
 pub(crate) struct Change {
     pub(crate) version: u64,
-    pub(crate) files: Vec<Add>,
     pub(crate) seal: Option<String>,
 }
 
@@ -183,22 +182,16 @@ impl Table {
         files.map(|add| TableFile { add: add.clone(), version: guard.added_at.get(&add.path).copied().unwrap_or(0) }).collect()
     }
 
-    /// Commits after a version (`None`: all), oldest first, that changed data.
-    pub(crate) fn changes_after(&self, version: Option<u64>) -> Result<Vec<Change>, LakeError> {
-        let last = self.refresh()?;
-        let first = version.map_or(0, |v| v + 1);
+    /// Commits after a version (`None`: all) and not after `up_to`, oldest first.
+    pub(crate) fn changes(&self, after: Option<u64>, up_to: u64) -> Result<Vec<Change>, LakeError> {
         let mut changes = Vec::new();
-        for version in first..=last.unwrap_or(0) {
+        for version in after.map_or(0, |v| v + 1)..=up_to {
             let Some(actions) = self.read_commit(version)? else { break };
-            let mut change = Change { version, files: Vec::new(), seal: None };
-            for action in actions {
-                match action {
-                    Action::Add(add) if add.data_change => change.files.push(add),
-                    Action::CommitInfo(info) => change.seal = info.seal,
-                    _ => {}
-                }
-            }
-            changes.push(change);
+            let seal = actions.into_iter().find_map(|action| match action {
+                Action::CommitInfo(info) => info.seal,
+                _ => None,
+            });
+            changes.push(Change { version, seal });
         }
         Ok(changes)
     }

@@ -45,7 +45,7 @@ pub async fn verify(lake: &Lake) -> Result<Report, LakeError> {
     let Some(latest) = table.refresh()? else { return Ok(report) };
     let mut batches = stored_rows(lake, &table, latest, &mut report).await?;
     let mut ends: BTreeMap<(String, String, i32), i64> = BTreeMap::new();
-    for change in table.changes_after(None)? {
+    for change in table.changes(None, latest)? {
         let Some(text) = change.seal else { continue };
         match Seal::parse(&text) {
             Ok(seal) => {

@@ -47,16 +47,16 @@ fn produce_until(brokers: String, stop: Arc<AtomicBool>, sent: Arc<AtomicU64>) -
 }
 
 /// A random number from the operating system, so that every run kills at other moments.
-fn random_below(limit: u64) -> u64 {
+pub(crate) fn random_below(limit: u64) -> u64 {
     use std::hash::{BuildHasher, RandomState};
     RandomState::new().hash_one(0) % limit
 }
 
 /// The law: each id once, each offset accounted for, seals hold.
-pub(crate) fn check_exactly_once(lake: &Path, produced: u64) {
+pub(crate) fn check_exactly_once(lake: &Path, instance: &str, produced: u64) {
     let ids = query(lake, "SELECT event_id FROM events");
     let unique: BTreeSet<String> = ids.iter().map(|row| row["event_id"].as_str().unwrap().to_owned()).collect();
-    let expected: BTreeSet<String> = (0..produced).map(|id| format!("toolhive:{TOPIC}:audit:id-{id}")).collect();
+    let expected: BTreeSet<String> = (0..produced).map(|id| format!("toolhive:{instance}:audit:id-{id}")).collect();
     let missing: Vec<_> = expected.difference(&unique).take(5).collect();
     assert!(missing.is_empty(), "missing: {missing:?}");
     assert_eq!((ids.len(), unique.len()), (expected.len(), expected.len()), "an id is there twice, or one that nobody sent");
@@ -95,7 +95,7 @@ pub(crate) fn kill_and_check(brokers: &str, kills: u64) {
     let rest = summary(&["ingest", "--config", config.to_str().unwrap(), "--once", "--format", "json"]);
     eprintln!("{kills} kills, {produced} produced, {before} committed under fire, {} drained after", rest["records"]);
     assert!(before > 0, "the workers never committed anything while they were being killed");
-    check_exactly_once(&lake, produced);
+    check_exactly_once(&lake, TOPIC, produced);
 }
 
 #[test]

@@ -10,4 +10,5 @@ mod foreign;
 mod house;
 mod import;
 mod real_kafka;
+mod real_kafka_faults;
 mod support;

@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # A real single-node Apache Kafka (KRaft) on loopback for the tests, without Docker.
 #
-#   kafka.sh up | down | create TOPIC PARTITIONS
+#   kafka.sh up | down | create TOPIC PARTITIONS | stop | start
 #
+# `stop` kills the broker (SIGKILL) and keeps its data; `start` brings it back.
 # KAFKA_PORT (29092) and KAFKA_PORT+1 are used. Jars are cached under the user's cache folder by the content
 # of kafka-pom.xml; data is thrown away on `down`.
 set -euo pipefail
@@ -46,7 +47,11 @@ group.initial.rebalance.delay.ms=0
 group.min.session.timeout.ms=1000
 EOF
   java_kafka kafka.tools.StorageTool format -t "$(head -c 16 /dev/urandom | base64 | tr '+/' 'AB' | tr -d '=')" -c "$run/server.properties" >"$run/format.log" 2>&1
-  setsid java -Xmx512m -XX:+UseSerialGC -cp "$cache/*" kafka.Kafka "$run/server.properties" </dev/null >"$run/kafka.log" 2>&1 &
+  start
+}
+
+start() {
+  setsid java -Xmx512m -XX:+UseSerialGC -cp "$cache/*" kafka.Kafka "$run/server.properties" </dev/null >>"$run/kafka.log" 2>&1 &
   echo $! >"$run/pid"
   for _ in $(seq 240); do
     (exec 3<>"/dev/tcp/127.0.0.1/$port") 2>/dev/null && return
@@ -59,7 +64,9 @@ EOF
 
 case ${1:-} in
   up) up ;;
+  start) start ;;
+  stop) kill -9 "$(cat "$run/pid")" && while kill -0 "$(cat "$run/pid")" 2>/dev/null; do sleep 0.1; done ;;
   down) [ -s "$run/pid" ] && kill "$(cat "$run/pid")" 2>/dev/null || true; rm -rf "$run" ;;
   create) java_kafka org.apache.kafka.tools.TopicCommand --bootstrap-server "127.0.0.1:$port" --create --if-not-exists --topic "$2" --partitions "$3" >/dev/null ;;
-  *) sed -n '2,8p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
+  *) sed -n '2,10p' "${BASH_SOURCE[0]}" >&2; exit 2 ;;
 esac

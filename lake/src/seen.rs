@@ -1,0 +1,123 @@
+//! Which files may hold an event id: the memory of the copies follower, which is the table itself.
+//!
+//! Every file of `events` carries a bloom filter of its event ids (one false hit in 100,000) and the range of its event
+//! times; a copy carries the same id and the same event time. So of all files only those that overlap in time are
+//! asked, and of those only the ones that say *maybe* are read.
+//!
+//! Memory: filters are kept up to 96 MiB, about 25 million ids; past that the least recently used are read anew.
+
+use std::collections::HashMap;
+use std::fs::File;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use parquet::bloom_filter::Sbbf;
+use parquet::file::properties::ReaderProperties;
+use parquet::file::reader::FileReader;
+use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
+use schemas::columns::name;
+
+use crate::delta::Add;
+use crate::table::{Table, TableFile};
+use crate::{LakeError, io_error, parquet_file};
+
+const MAX_CACHE_BYTES: usize = 96 << 20;
+
+/// Event ids with their times, by time.
+#[derive(Debug, Default)]
+pub(crate) struct Ids(Vec<(i64, String)>);
+
+impl Ids {
+    /// From batches of `event_id, event_time`.
+    pub(crate) fn of(batches: &[RecordBatch]) -> Result<Self, LakeError> {
+        let rows = |e: arrow::error::ArrowError| LakeError::Rows(Box::new(e));
+        let mut ids = Vec::new();
+        for batch in batches {
+            let texts = cast(batch.column(0), &DataType::Utf8).map_err(rows)?;
+            let times = cast(batch.column(1), &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))).map_err(rows)?;
+            let (texts, times) = (texts.as_string::<i32>(), times.as_primitive::<TimestampMicrosecondType>());
+            ids.extend((0..batch.num_rows()).filter(|i| !texts.is_null(*i)).map(|i| (times.value(i), texts.value(i).to_owned())));
+        }
+        ids.sort_unstable();
+        Ok(Self(ids))
+    }
+
+    /// Those whose time lies in a range; all when the range is not known.
+    fn within(&self, times: Option<(i64, i64)>) -> &[(i64, String)] {
+        let Some((low, high)) = times else { return &self.0 };
+        let from = self.0.partition_point(|(time, _)| *time < low);
+        let to = self.0.partition_point(|(time, _)| *time <= high);
+        &self.0[from..to]
+    }
+}
+
+/// Filters that were read.
+#[derive(Debug, Default)]
+pub(crate) struct SeenIds {
+    filters: HashMap<String, Kept>,
+    bytes: usize,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Kept {
+    /// One for each row group; none where the file has no filter.
+    filters: Vec<Option<Sbbf>>,
+    bytes: usize,
+    used: u64,
+}
+
+impl SeenIds {
+    /// Of these files, those that may hold one of the ids.
+    pub(crate) fn files_that_may_hold(&mut self, table: &Table, files: Vec<TableFile>, ids: &Ids) -> Result<Vec<Add>, LakeError> {
+        let mut found = Vec::new();
+        for file in files {
+            let times = file.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time));
+            let wanted = ids.within(times);
+            if !wanted.is_empty() && self.may_hold(table, &file.add.path, wanted)? {
+                found.push(file.add);
+            }
+        }
+        Ok(found)
+    }
+
+    fn may_hold(&mut self, table: &Table, path: &str, wanted: &[(i64, String)]) -> Result<bool, LakeError> {
+        self.clock += 1;
+        if !self.filters.contains_key(path) {
+            let filters = read_filters(table, path)?;
+            let bytes = filters.iter().flatten().map(|f| f.num_blocks() * 32).sum::<usize>() + path.len() + 128;
+            self.bytes += bytes;
+            self.filters.insert(path.to_owned(), Kept { filters, bytes, used: self.clock });
+            self.forget_oldest(path);
+        }
+        let clock = self.clock;
+        let Some(kept) = self.filters.get_mut(path) else { return Ok(true) };
+        kept.used = clock;
+        let hit = |filter: &Option<Sbbf>| filter.as_ref().is_none_or(|f| wanted.iter().any(|(_, id)| f.check(id.as_str())));
+        Ok(kept.filters.iter().any(hit))
+    }
+
+    fn forget_oldest(&mut self, keep: &str) {
+        while self.bytes > MAX_CACHE_BYTES && self.filters.len() > 1 {
+            let oldest = self.filters.iter().filter(|(path, _)| *path != keep).min_by_key(|(_, kept)| kept.used);
+            let Some(path) = oldest.map(|(path, _)| path.clone()) else { return };
+            self.bytes -= self.filters.remove(&path).map_or(0, |kept| kept.bytes);
+        }
+    }
+}
+
+fn read_filters(table: &Table, path: &str) -> Result<Vec<Option<Sbbf>>, LakeError> {
+    let full = table.folder().join(path);
+    let rows = |e: parquet::errors::ParquetError| LakeError::Rows(Box::new(e));
+    let file = File::open(&full).map_err(|source| io_error("read", &full, source))?;
+    let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
+    let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
+    let reader = SerializedFileReader::new_with_options(file, options).map_err(rows)?;
+    let schema = reader.metadata().file_metadata().schema_descr();
+    let Some(column) = (0..schema.num_columns()).find(|i| schema.column(*i).path().string() == name::event_id) else {
+        return Ok(vec![None]);
+    };
+    let groups = 0..reader.num_row_groups();
+    groups.map(|i| Ok(reader.get_row_group(i).map_err(rows)?.get_column_bloom_filter(column).cloned())).collect()
+}
