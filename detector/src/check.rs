@@ -13,6 +13,8 @@ use crate::inventory::Inventory;
 use crate::rule::{Case, History, Rule};
 use crate::run::Detector;
 
+const ENVIRONMENT: &str = "development";
+
 /// Outcome of one case.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CaseResult {
@@ -38,7 +40,7 @@ impl CaseResult {
 /// # Errors
 /// When the case cannot be set up.
 pub async fn run_case(rule: &Rule, case: &Case, folder: &str) -> Result<CaseResult, DetectorError> {
-    let lake = Lake::open_or_create(folder)?;
+    let lake = Lake::open_or_create(folder, ENVIRONMENT)?;
     let mut rows = Vec::new();
     for history in &case.history {
         history_rows(rule, history, &mut rows)?;

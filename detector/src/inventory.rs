@@ -9,7 +9,7 @@ use std::path::Path;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use arrow::array::{ArrayRef, Date32Array, RecordBatch, StringArray};
+use arrow::array::{ArrayRef, BooleanArray, Date32Array, RecordBatch, StringArray};
 use arrow::datatypes::{Field, Schema};
 use chrono::NaiveDate;
 use chrono_tz::Tz;
@@ -68,17 +68,25 @@ impl Inventory {
         let holidays = rows(&folder.join("holidays.csv"))?;
         let inventory = Self { default_zone, identities, holidays };
         match inventory.fault() {
-            Some(what) => Err(DetectorError::Rule { rule: folder.display().to_string(), what }),
+            Some(what) => Err(DetectorError::Inventory { path: folder.display().to_string(), what }),
             None => Ok(inventory),
         }
     }
 
+    /// Nothing but a default zone.
+    ///
+    /// # Errors
+    /// When the zone does not exist.
+    pub fn of_zone(default_zone: Option<String>) -> Result<Self, DetectorError> {
+        match default_zone.as_deref().and_then(zone_fault) {
+            Some(what) => Err(DetectorError::Inventory { path: "the default zone".into(), what }),
+            None => Ok(Self { default_zone, ..Self::default() }),
+        }
+    }
+
     fn fault(&self) -> Option<String> {
-        let zones = self.identities.iter().filter_map(|i| i.zone.as_ref()).chain(&self.default_zone);
-        zones
-            .into_iter()
-            .find(|zone| Tz::from_str(zone).is_err())
-            .map(|zone| format!("`{zone}` is no IANA zone; write it as Europe/Berlin"))
+        let zones = self.identities.iter().filter_map(|i| i.zone.as_deref()).filter(|z| !z.is_empty());
+        zones.chain(self.default_zone.as_deref()).find_map(zone_fault)
     }
 
     /// Makes `identities`, `holidays` and `defaults` known to a session.
@@ -108,8 +116,14 @@ impl Inventory {
                 ("day", Arc::new(Date32Array::from_iter_values(numbers))),
             ],
         )?;
-        register(context, "defaults", vec![("zone", texts(vec![Some(self.default_zone.as_deref().unwrap_or("UTC"))]))])
+        let (zone, known) = (self.default_zone.as_deref().unwrap_or("UTC"), self.default_zone.is_some());
+        register(context, "defaults", vec![("zone", texts(vec![Some(zone)])), ("is_known", Arc::new(BooleanArray::from(vec![known])))])
     }
+}
+
+/// What is wrong with a zone.
+pub fn zone_fault(zone: &str) -> Option<String> {
+    Tz::from_str(zone).is_err().then(|| format!("`{zone}` is no IANA zone; write it as Europe/Berlin"))
 }
 
 fn register(context: &SessionContext, name: &str, columns: Vec<(&str, ArrayRef)>) -> Result<(), DetectorError> {
@@ -126,10 +140,10 @@ fn rows<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, DetectorE
         return Ok(Vec::new());
     }
     if std::fs::metadata(path).map_err(failed)?.len() > MAX_BYTES {
-        return Err(DetectorError::Rule { rule: path.display().to_string(), what: "it is larger than 16 MiB".into() });
+        return Err(DetectorError::Inventory { path: path.display().to_string(), what: "it is larger than 16 MiB".into() });
     }
     let mut reader = csv::Reader::from_path(path).map_err(|e| failed(std::io::Error::other(e)))?;
-    let wrong = |e: csv::Error| DetectorError::Rule { rule: path.display().to_string(), what: e.to_string() };
+    let wrong = |e: csv::Error| DetectorError::Inventory { path: path.display().to_string(), what: e.to_string() };
     reader.deserialize().collect::<Result<Vec<T>, _>>().map_err(wrong)
 }
 

@@ -32,6 +32,14 @@ pub enum DetectorError {
         /// What is wrong and how to mend it.
         what: String,
     },
+    /// The inventory is wrong.
+    #[error("inventory `{path}`: {what}")]
+    Inventory {
+        /// File or folder.
+        path: String,
+        /// What is wrong and how to mend it.
+        what: String,
+    },
     /// SQL failed.
     #[error("the SQL of `{rule}` failed")]
     Sql {

@@ -144,6 +144,18 @@ impl Rule {
         if !matches!(self.severity.as_str(), "low" | "medium" | "high" | "critical") {
             return Some(format!("severity `{}`: use low, medium, high or critical", self.severity));
         }
+        let is_uuid = self.id.len() == 36 && self.id.split('-').map(str::len).eq([8, 4, 4, 4, 12]);
+        if !is_uuid || !self.id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()) {
+            return Some(format!("id `{}` is no UUID", self.id));
+        }
+        let sql: String = [Some(&self.query), self.learning.as_ref(), self.excluded.as_ref(), self.blind.as_ref()]
+            .into_iter()
+            .flatten()
+            .cloned()
+            .collect();
+        if let Some(unused) = self.parameters.keys().find(|p| !sql.contains(&format!("{{{p}}}"))) {
+            return Some(format!("the parameter `{unused}` is not used"));
+        }
         if self.version < 1 {
             return Some("version starts at 1".into());
         }
@@ -188,12 +200,32 @@ pub fn pack() -> Result<Vec<Rule>, DetectorError> {
     PACK.iter().enumerate().map(|(i, text)| Rule::parse(text, &format!("pack[{i}]"))).collect()
 }
 
-/// The rules of a folder and the folders in it.
+/// Refuses two rules of one id or name: their alerts and cursors would mix.
+///
+/// # Errors
+/// When there are any.
+pub fn check_distinct(rules: &[Rule]) -> Result<(), DetectorError> {
+    for (i, rule) in rules.iter().enumerate() {
+        if let Some(other) = rules[..i].iter().find(|r| r.id == rule.id || r.name == rule.name) {
+            return Err(DetectorError::Rule {
+                rule: rule.name.clone(),
+                what: format!("`{}` has the same id or name; change one", other.name),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// The rules of a folder and the folders in it; or one rule file.
 ///
 /// # Errors
 /// When a file cannot be read or is wrong.
 pub fn folder(path: &Path) -> Result<Vec<Rule>, DetectorError> {
     let failed = |source| DetectorError::File { path: path.display().to_string(), source };
+    if path.is_file() {
+        let text = std::fs::read_to_string(path).map_err(failed)?;
+        return Ok(vec![Rule::parse(&text, &path.display().to_string())?]);
+    }
     let mut rules = Vec::new();
     let mut entries: Vec<_> = std::fs::read_dir(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
     entries.sort_by_key(std::fs::DirEntry::path);

@@ -1,8 +1,9 @@
 //! Files and standard input through the same adapters and the same commit path, without Kafka.
 //!
-//! A file is a stream named by a keyed hash of its content, each line of it one record (a file that is one
-//! JSON array: each element). So the same file imported twice is recognised by its recorded position, and
-//! an interrupted import goes on where it stopped. gzip and zstd files are unpacked on the way.
+//! A file is a stream named by a keyed hash of its content and of how it is read (adapter, tenant, instance), each line of
+//! it one record (see [`crate::split`]; a file that is one JSON array: each element). So the same file imported twice is
+//! recognised by its recorded position, an interrupted import goes on where it stopped, and a file that was read by the
+//! wrong adapter can be read again by the right one. gzip and zstd files are unpacked on the way.
 //!
 //! Limits: an array file may be 256 MiB unpacked; line files have no limit, a line at most 32 MiB is decoded.
 
@@ -18,25 +19,35 @@ use schemas::decode::{Decoder, Record, Source};
 use schemas::json::{self, Json};
 
 use crate::flush::FlushPolicy;
+use crate::split::Records;
 use crate::summary::Summary;
 use crate::{IngestError, now_us};
 
 /// Largest array file, bytes unpacked.
 const MAX_ARRAY_BYTES: u64 = 256 << 20;
 
+/// What an import did.
+#[derive(Debug, Clone, Copy)]
+pub struct Imported {
+    /// What was added.
+    pub summary: Summary,
+    /// Files that were in the lake already, read the same way.
+    pub known_files: u64,
+}
+
 /// Imports files; `-` is standard input. `progress` hears the bytes read so far.
 ///
 /// # Errors
 /// When a file cannot be read or the lake fails.
-pub async fn import(lake: &Lake, source: &Source, paths: &[String], progress: &dyn Fn(u64)) -> Result<Summary, IngestError> {
+pub async fn import(lake: &Lake, source: &Source, paths: &[String], progress: &dyn Fn(u64)) -> Result<Imported, IngestError> {
     let table = events::open(lake)?;
-    let mut run = Import { lake, source, table, counts: Counts::default(), commits: 0, batch_ids: Vec::new(), bytes: 0 };
+    let mut run = Import { lake, source, table, counts: Counts::default(), commits: 0, batch_ids: Vec::new(), bytes: 0, known_files: 0 };
     for path in paths {
         run.file(path, progress)?;
     }
     follow::advance(lake, now_us() / 1000).await?;
     let duplicates = follow::duplicates_of(lake, &run.batch_ids).await?;
-    Ok(Summary::of(run.counts, duplicates, run.commits, 0))
+    Ok(Imported { summary: Summary::of(run.counts, duplicates, run.commits, 0), known_files: run.known_files })
 }
 
 struct Import<'a> {
@@ -47,6 +58,7 @@ struct Import<'a> {
     commits: u64,
     batch_ids: Vec<String>,
     bytes: u64,
+    known_files: u64,
 }
 
 impl Import<'_> {
@@ -55,7 +67,11 @@ impl Import<'_> {
         let mut file = if path == "-" { spool().map_err(failed)? } else { File::open(path).map_err(failed)? };
         let digest = digest(&mut file).map_err(failed)?;
         file.rewind().map_err(failed)?;
-        let origin = Origin { stream: format!("file:{}", self.lake.keys().file_id(&digest)), incarnation: "1".into(), partition: 0 };
+        let origin = Origin {
+            stream: format!("file:{}", self.lake.keys().file_id(&digest, &self.read_as())),
+            incarnation: "1".into(),
+            partition: 0,
+        };
         let mut reader = unpacked(file).map_err(failed)?;
         if starts_with_array(&mut reader).map_err(failed)? {
             let mut bytes = Vec::new();
@@ -70,8 +86,12 @@ impl Import<'_> {
                 _ => self.records(&origin, std::iter::once(Ok(bytes)), progress),
             };
         }
-        let lines = reader.split(b'\n').map(|line| line.map_err(failed));
+        let lines = Records::new(reader).map(|line| line.map_err(failed));
         self.records(&origin, lines, progress)
+    }
+
+    fn read_as(&self) -> [&str; 3] {
+        [self.source.adapter.name(), &self.source.tenant, &self.source.instance]
     }
 
     fn records(
@@ -81,7 +101,8 @@ impl Import<'_> {
         progress: &dyn Fn(u64),
     ) -> Result<(), IngestError> {
         let policy = FlushPolicy { age_ms: i64::MAX, ..FlushPolicy::default() };
-        let mut taken = events::position(&self.table, origin).unwrap_or(-1);
+        let before = events::position(&self.table, origin);
+        let mut taken = before.unwrap_or(-1);
         let mut batch = EventBatch::new(now_us() / 1000);
         for (offset, record) in records.enumerate() {
             let (offset, payload) = (i64::try_from(offset).unwrap_or(i64::MAX), record?);
@@ -89,14 +110,13 @@ impl Import<'_> {
             if offset <= taken {
                 continue;
             }
-            let payload = payload.strip_suffix(b"\r").unwrap_or(&payload);
             let record = Record {
                 stream: &origin.stream,
                 incarnation: &origin.incarnation,
                 partition: 0,
                 offset,
                 kafka: None,
-                payload: Some(payload),
+                payload: Some(&payload),
             };
             let rows = Decoder { source: self.source, keys: self.lake.keys() }.decode(&record, now_us());
             batch.push(origin, taken, offset, rows);
@@ -105,6 +125,9 @@ impl Import<'_> {
                 self.commit(std::mem::replace(&mut batch, EventBatch::new(now_us() / 1000)))?;
                 progress(self.bytes);
             }
+        }
+        if batch.is_empty() && before.is_some() {
+            self.known_files += 1;
         }
         self.commit(batch)?;
         progress(self.bytes);

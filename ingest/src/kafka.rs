@@ -13,10 +13,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lake::{Lake, LakeError};
 use lake::events::{self, Counts, EventBatch, Origin};
 use lake::follow::{self, Follower};
 use lake::table::{CommitOutcome, Table};
+use lake::{Lake, LakeError};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{BorrowedMessage, Headers, Message};
@@ -417,7 +417,12 @@ fn end_offsets(consumer: &BaseConsumer<Context>, config: &WorkerConfig) -> Resul
     let mut ends = BTreeMap::new();
     for feed in &config.feeds {
         let metadata = consumer.fetch_metadata(Some(&feed.topic), WATERMARK_TIMEOUT);
-        let metadata = metadata.map_err(|source| IngestError::Kafka { action: "reach the brokers", source })?;
+        let metadata = metadata.map_err(|source| {
+            IngestError::Refused(format!(
+                "no Kafka broker answers at {} ({source}); is it running, and is [kafka] brokers right?",
+                config.brokers
+            ))
+        })?;
         let partitions = metadata.topics().first().map(|t| t.partitions().iter().map(|p| p.id()).collect::<Vec<_>>()).unwrap_or_default();
         if partitions.is_empty() {
             return Err(IngestError::Refused(format!("topic `{}` does not exist on {}", feed.topic, config.brokers)));

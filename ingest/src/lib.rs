@@ -11,6 +11,7 @@ pub mod gap;
 pub mod import;
 pub mod kafka;
 pub mod produce;
+mod split;
 pub mod start;
 mod summary;
 

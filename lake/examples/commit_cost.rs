@@ -12,7 +12,7 @@ const COMMITS: i64 = 2_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("vialog-commit-cost-{}", std::process::id()));
-    let lake = Lake::open_or_create(&folder.join("lake").to_string_lossy())?;
+    let lake = Lake::open_or_create(&folder.join("lake").to_string_lossy(), "development")?;
     let table = events::open(&lake)?;
     let origin = Origin { stream: "bench".into(), incarnation: "1".into(), partition: 0 };
     let mut times_us = Vec::new();

@@ -3,7 +3,8 @@
 //! Actions as their JSON (Delta protocol, reader version 1, writer version 2), and the state that
 //! replaying them gives. No IO: bytes of commit files come in, bytes of a commit go out.
 //!
-//! Not for: deletion vectors, column mapping, schema evolution, checkpoints written by others. A table
+//! A table that lacks columns of ours gets them with the next commit. Not for: deletion vectors, column mapping, other
+//! changes of schema. A table
 //! that asks for a newer protocol is refused.
 
 use std::collections::BTreeMap;
@@ -62,6 +63,9 @@ pub(crate) struct CommitInfo {
     /// Who wrote this commit: unique for each attempt of each batch.
     #[serde(default)]
     pub(crate) operation_id: Option<String>,
+    /// Number of actions of this commit, this one included: a commit that was cut at a line's end shows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) action_count: Option<usize>,
     /// The batch's seal, for commits of `events`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) seal: Option<String>,
@@ -84,7 +88,27 @@ pub(crate) enum Action {
 /// Reads the actions of a commit file.
 pub(crate) fn parse_commit(bytes: &[u8], version: u64) -> Result<Vec<Action>, LakeError> {
     let lines = bytes.split(|b| *b == b'\n').filter(|line| !line.iter().all(u8::is_ascii_whitespace));
-    lines.map(|line| serde_json::from_slice(line).map_err(|source| LakeError::DamagedCommit { version, source })).collect()
+    let damaged = |what: String| LakeError::DamagedCommit { version, what };
+    let actions = lines.map(|line| serde_json::from_slice(line).map_err(|e| damaged(e.to_string())));
+    let actions: Vec<Action> = actions.collect::<Result<_, _>>()?;
+    let expected = actions.iter().find_map(|action| match action {
+        Action::CommitInfo(info) => info.action_count,
+        _ => None,
+    });
+    match expected.unwrap_or(actions.len().max(1)) {
+        count if count == actions.len() => Ok(actions),
+        count => Err(damaged(format!("it has {} of its {count} actions", actions.len()))),
+    }
+}
+
+/// Writes into the commit how many actions it has.
+pub(crate) fn number(actions: &mut [Action]) {
+    let count = actions.len();
+    for action in actions {
+        if let Action::CommitInfo(info) = action {
+            info.action_count = Some(count);
+        }
+    }
 }
 
 /// Prints actions as the bytes of a commit file.
@@ -164,6 +188,35 @@ pub(crate) fn create_actions(id: &str, schema: &Schema, partition_columns: &[&st
     ]
 }
 
+/// The metadata of a table that lacks columns of ours, with them at its end: files without them read as NULL there, and
+/// a binary that does not know them leaves them alone.
+pub(crate) fn added_columns(metadata: Option<&Value>, schema: &Schema) -> Result<Option<Action>, LakeError> {
+    let Some(metadata) = metadata else { return Ok(None) };
+    let text = metadata.get("schemaString").and_then(Value::as_str).unwrap_or("{}");
+    let mut stored: Value = serde_json::from_str(text).map_err(|e| LakeError::DamagedCommit { version: 0, what: e.to_string() })?;
+    let Some(fields) = stored.get_mut("fields").and_then(Value::as_array_mut) else { return Ok(None) };
+    let before = fields.len();
+    for field in schema.fields() {
+        let ours = delta_field(field);
+        match fields.iter().find(|f| f["name"] == ours["name"]) {
+            None => fields.push(ours),
+            Some(theirs) if theirs["type"] != ours["type"] => {
+                let (name, theirs, ours) = (field.name(), &theirs["type"], &ours["type"]);
+                return Err(LakeError::Unsupported(format!(
+                    "column `{name}` of this lake has the type {theirs}, this version writes {ours}; use the version that wrote it"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    if fields.len() == before {
+        return Ok(None);
+    }
+    let mut metadata = metadata.clone();
+    metadata["schemaString"] = Value::String(stored.to_string());
+    Ok(Some(Action::MetaData(metadata)))
+}
+
 fn delta_field(field: &Field) -> Value {
     json!({ "name": field.name(), "type": delta_type(field.data_type()), "nullable": field.is_nullable(), "metadata": {} })
 }
@@ -205,6 +258,7 @@ mod tests {
                 operation: "WRITE".into(),
                 engine_info: None,
                 operation_id: Some("o".into()),
+                action_count: Some(3),
                 seal: Some("s".into()),
             }),
         ];

@@ -17,6 +17,20 @@ pub fn load_or_create(path: &Path) -> Result<Keys, LakeError> {
     if !path.exists() {
         create(path)?;
     }
+    load(path)
+}
+
+/// Reads the key file.
+///
+/// # Errors
+/// When it is missing, cannot be read, is no key, or others may read it.
+pub fn load(path: &Path) -> Result<Keys, LakeError> {
+    if !path.exists() {
+        return Err(LakeError::Key(format!(
+            "the key file `{}` of this lake is missing; restore it from your backup: without it nothing can be verified or added",
+            path.display()
+        )));
+    }
     let metadata = fs::metadata(path).map_err(|e| io_error("read", path, e))?;
     if metadata.permissions().mode() & 0o077 != 0 {
         return Err(LakeError::Key(format!("the key file `{}` can be read by others; run `chmod 600` on it", path.display())));

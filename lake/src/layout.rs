@@ -40,6 +40,9 @@ impl TableName {
 /// Folder of the Delta log within a table.
 pub(crate) const LOG_FOLDER: &str = "_delta_log";
 
+/// File that says whose lake it is, within its folder.
+pub(crate) const IDENTITY_FILE: &str = "lake.json";
+
 /// Folder of a table.
 pub(crate) fn table_folder(lake: &Path, table: TableName) -> PathBuf {
     lake.join(table.as_str())

@@ -13,7 +13,10 @@ pub mod alerts;
 pub mod baselines;
 pub mod decide;
 pub mod events;
+#[cfg(debug_assertions)]
+pub mod faults;
 pub mod follow;
+mod identity;
 pub mod keys;
 pub mod layout;
 pub mod leaves;
@@ -29,6 +32,7 @@ pub mod views;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use identity::Identity;
 pub use layout::TableName;
 use schemas::keys::Keys;
 use table::Table;
@@ -48,13 +52,12 @@ pub enum LakeError {
         source: std::io::Error,
     },
     /// A commit file is damaged.
-    #[error("commit {version} of the table is damaged; restore it from a copy, nothing was changed")]
+    #[error("commit {version} of the table is damaged ({what}); restore it from a copy, nothing was changed")]
     DamagedCommit {
         /// Its version.
         version: u64,
-        /// Why.
-        #[source]
-        source: serde_json::Error,
+        /// How.
+        what: String,
     },
     /// A commit file is missing.
     #[error("commit {version} of the table is missing")]
@@ -81,34 +84,62 @@ pub enum LakeError {
 pub struct Lake {
     folder: PathBuf,
     keys: Arc<Keys>,
+    #[cfg(debug_assertions)]
+    fault: Option<faults::Fault>,
 }
 
 impl Lake {
-    /// Opens a lake, or makes it with its key file beside it.
+    /// Opens a lake for writing events of an environment, or makes it with its key file beside it.
     ///
     /// # Errors
-    /// When the folder or the key file cannot be made or read.
-    pub fn open_or_create(uri: &str) -> Result<Self, LakeError> {
+    /// When the folder or the key file cannot be made or read, or the lake is of another key or environment.
+    pub fn open_or_create(uri: &str, environment: &str) -> Result<Self, LakeError> {
         let folder = folder_of(uri)?;
-        std::fs::create_dir_all(&folder).map_err(|source| io_error("create", &folder, source))?;
-        let keys = keys::load_or_create(&layout::default_key_file(&folder))?;
-        Ok(Self { folder, keys: Arc::new(keys) })
+        if Identity::read(&folder)?.is_none() {
+            std::fs::create_dir_all(&folder).map_err(|source| io_error("create", &folder, source))?;
+            let keys = keys::load_or_create(&layout::default_key_file(&folder))?;
+            Identity::new(keys.id(), environment).create(&folder)?;
+        }
+        let (lake, identity) = Self::of_folder(folder)?;
+        identity.check_environment(environment)?;
+        Ok(lake)
     }
 
     /// Opens a lake that exists.
     ///
     /// # Errors
-    /// When there is none, or its key file cannot be read.
+    /// When there is none, or its key file cannot be read or is another one.
     pub fn open(uri: &str) -> Result<Self, LakeError> {
-        let folder = folder_of(uri)?;
-        if !folder.is_dir() {
+        Ok(Self::of_folder(folder_of(uri)?)?.0)
+    }
+
+    fn of_folder(folder: PathBuf) -> Result<(Self, Identity), LakeError> {
+        let Some(identity) = Identity::read(&folder)? else {
             return Err(LakeError::Unsupported(format!(
                 "there is no lake at `{}`; make one with `vialog import`, `ingest` or `demo`",
                 folder.display()
             )));
+        };
+        let key_file = layout::default_key_file(&folder);
+        let keys = keys::load(&key_file)?;
+        identity.check_key(&keys.id(), &key_file)?;
+        Ok((Self::of(folder, keys), identity))
+    }
+
+    fn of(folder: PathBuf, keys: Keys) -> Self {
+        Self {
+            folder,
+            keys: Arc::new(keys),
+            #[cfg(debug_assertions)]
+            fault: None,
         }
-        let keys = keys::load_or_create(&layout::default_key_file(&folder))?;
-        Ok(Self { folder, keys: Arc::new(keys) })
+    }
+
+    /// The same lake, whose table `events` fails once.
+    #[cfg(debug_assertions)]
+    #[must_use]
+    pub fn with_fault(self, fault: Option<faults::Fault>) -> Self {
+        Self { fault, ..self }
     }
 
     /// Folder of the lake.
@@ -126,7 +157,13 @@ impl Lake {
     /// # Errors
     /// When its log cannot be read.
     pub fn table(&self, name: TableName, spec: table::TableSpec) -> Result<Table, LakeError> {
-        Table::open(layout::table_folder(&self.folder, name), spec)
+        let folder = layout::table_folder(&self.folder, name);
+        #[cfg(debug_assertions)]
+        if let Some(fault) = self.fault.filter(|_| name == TableName::Events) {
+            let files = faults::FaultyFiles::new(store::Store::new(folder.clone()), fault);
+            return Table::over(Arc::new(files), folder, spec);
+        }
+        Table::open(folder, spec)
     }
 }
 

@@ -217,7 +217,9 @@ impl Table {
                 return Ok(outcome);
             }
             let version = guard.state.next_version;
-            let actions = actions_of(request);
+            let mut actions = actions_of(request);
+            actions.extend(delta::added_columns(guard.state.metadata.as_ref(), &self.spec.schema)?);
+            delta::number(&mut actions);
             let name = log_path(version);
             match self.files.create(&name, &delta::print_commit(&actions)).map_err(|e| self.io("write", &name, e))? {
                 Created::Existed => {}
@@ -301,6 +303,7 @@ fn actions_of(request: &CommitRequest) -> Vec<Action> {
         operation: request.operation.into(),
         engine_info: Some(concat!("vialog/", env!("CARGO_PKG_VERSION")).into()),
         operation_id: None,
+        action_count: None,
         seal: request.seal.clone(),
     };
     let txns = request.steps.iter().map(|step| Txn { app_id: step.app_id.clone(), version: step.to, last_updated: Some(request.now_ms) });

@@ -1,7 +1,9 @@
 //! Checks a lake against its own seals: every row's leaf, every batch's root, counts and ranges.
 //!
 //! It recomputes what the seals say from the rows as stored, and the ranges from one seal to the next, and
-//! reports what was checked, not a bool. A batch whose rows are missing, changed or doubled shows.
+//! reports what was checked, not a bool. A batch whose rows are missing, changed or doubled shows, and so do commits
+//! that were removed from the end, as long as a follower's table remembers them. What it cannot show yet: whoever
+//! removes the end from every table. The public log will (its checkpoints leave the lake).
 
 use std::collections::BTreeMap;
 
@@ -12,9 +14,12 @@ use ledger::{Hash, Seal};
 use schemas::columns::name;
 use schemas::decode::EVENT;
 
+use crate::baselines::Baseline;
+use crate::delta::Add;
 use crate::leaves::leaf_hashes;
 use crate::snapshot::Snapshot;
-use crate::{Lake, LakeError, events};
+use crate::table::Table;
+use crate::{Lake, LakeError, events, follow};
 
 /// What was checked and what failed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -42,8 +47,10 @@ struct StoredRow {
 pub async fn verify(lake: &Lake) -> Result<Report, LakeError> {
     let table = events::open(lake)?;
     let mut report = Report::default();
-    let Some(latest) = table.refresh()? else { return Ok(report) };
-    let mut batches = stored_rows(lake, &table, latest, &mut report).await?;
+    let latest = table.refresh()?;
+    check_end(lake, latest, &mut report)?;
+    let Some(latest) = latest else { return Ok(report) };
+    let mut batches = stored_rows(lake, &table, &mut report).await;
     let mut ends: BTreeMap<(String, String, i32), i64> = BTreeMap::new();
     for change in table.changes(None, latest)? {
         let Some(text) = change.seal else { continue };
@@ -62,31 +69,52 @@ pub async fn verify(lake: &Lake) -> Result<Report, LakeError> {
     Ok(report)
 }
 
-async fn stored_rows(
-    lake: &Lake,
-    table: &crate::table::Table,
-    latest: u64,
-    report: &mut Report,
-) -> Result<BTreeMap<String, Vec<StoredRow>>, LakeError> {
-    let df = |e: datafusion::error::DataFusionError| LakeError::Rows(Box::new(e));
+/// Rows of all files; a file that cannot be read is a fault, and the others are checked all the same.
+async fn stored_rows(lake: &Lake, table: &Table, report: &mut Report) -> BTreeMap<String, Vec<StoredRow>> {
     let mut found: BTreeMap<String, Vec<StoredRow>> = BTreeMap::new();
+    for file in table.data_files() {
+        let path = file.add.path.clone();
+        match batches_of(table, file.add).await {
+            Ok(batches) => batches.iter().for_each(|batch| take_rows(lake, batch, &mut found, report)),
+            Err(error) => report.faults.push(format!("the file `{path}` cannot be read: {error}")),
+        }
+    }
+    found
+}
+
+async fn batches_of(table: &Table, file: Add) -> Result<Vec<RecordBatch>, datafusion::error::DataFusionError> {
     let context = SessionContext::new();
-    let frame = context.read_table(std::sync::Arc::new(Snapshot::of(table, Some(latest)))).map_err(df)?;
-    let mut stream = frame.execute_stream().await.map_err(df)?;
-    while let Some(batch) = futures::StreamExt::next(&mut stream).await {
-        let batch = batch.map_err(df)?;
-        let schema = schemas::batch::events_schema();
+    let frame = context.read_table(std::sync::Arc::new(Snapshot::files(table, vec![file])))?;
+    let schema = schemas::batch::events_schema();
+    let mut batches = Vec::new();
+    for batch in frame.collect().await? {
         // View types of the reader back to the stored ones.
         let columns = schema.fields().iter().map(|f| {
             let column =
                 batch.column_by_name(f.name()).cloned().unwrap_or_else(|| arrow::array::new_null_array(f.data_type(), batch.num_rows()));
             arrow::compute::cast(&column, f.data_type())
         });
-        let columns: Result<Vec<_>, _> = columns.collect();
-        let batch = columns.and_then(|c| RecordBatch::try_new(schema.clone(), c)).map_err(|e| LakeError::Rows(Box::new(e)))?;
-        take_rows(lake, &batch, &mut found, report);
+        batches.push(RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<_>, _>>()?)?);
     }
-    Ok(found)
+    Ok(batches)
+}
+
+/// Whoever followed `events` has recorded how far: a log that ends before that has lost its end.
+fn check_end(lake: &Lake, latest: Option<u64>, report: &mut Report) -> Result<(), LakeError> {
+    let mut seen = vec![("copies", follow::cursor(&follow::open(lake)?))];
+    for kind in Baseline::ALL {
+        seen.push((kind.table_name(), kind.cursor(&kind.open(lake)?)));
+    }
+    for (follower, version) in seen {
+        if version > latest {
+            report.faults.push(format!(
+                "table `events` ends at version {}, but `{follower}` had read version {}: commits were removed from its end",
+                latest.map_or("none".into(), |v| v.to_string()),
+                version.unwrap_or_default()
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn take_rows(lake: &Lake, batch: &RecordBatch, found: &mut BTreeMap<String, Vec<StoredRow>>, report: &mut Report) {

@@ -1,7 +1,7 @@
 //! The views that people and rules write SQL against, and nothing else: tables themselves have no name there.
 //!
-//! `events` shows each `(tenant, event_id)` once and stops at the version that the copies follower has
-//! decided; `events_tip` shows what came after it. `tool_calls`, `decisions`, `token_grants` are `events` of
+//! `events` shows each `(tenant, event_id)` once, its first arrival, and stops at the version that the copies follower has
+//! decided; `events_tip` shows what came after it, `revisions` later arrivals under a known id with other content. `tool_calls`, `decisions`, `token_grants` are `events` of
 //! one category. `rejections` shows what could not become an event, `alerts` what rules found.
 
 use std::sync::Arc;
@@ -17,7 +17,7 @@ use crate::snapshot::Snapshot;
 use crate::{Lake, LakeError, alerts, baselines, events, follow};
 
 /// Names of all views.
-pub const VIEWS: &[&str] = &["events", "events_tip", "tool_calls", "decisions", "token_grants", "rejections", "alerts"];
+pub const VIEWS: &[&str] = &["events", "events_tip", "tool_calls", "decisions", "token_grants", "revisions", "rejections", "alerts"];
 
 /// Which versions a session sees.
 #[derive(Debug, Clone, Copy, Default)]
@@ -70,6 +70,7 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
     for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
         view(context, name, &format!("SELECT * FROM events WHERE category = '{category}'")).await?;
     }
+    view(context, "revisions", &revisions_sql(has_copies)).await?;
     view(context, "rejections", &rejections_sql("stored_all")).await?;
     table(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
     view(context, "alerts", "SELECT * FROM stored_alerts").await?;
@@ -103,6 +104,18 @@ fn table(context: &SessionContext, name: &str, snapshot: Snapshot) -> Result<usi
 async fn view(context: &SessionContext, name: &str, sql: &str) -> Result<(), LakeError> {
     let plan = context.sql(sql).await.map_err(failed)?;
     context.register_table(name, plan.into_view()).map(|_| ()).map_err(failed)
+}
+
+/// Arrivals under a known id with other content than the first.
+fn revisions_sql(has_copies: bool) -> String {
+    let events = events_sql("stored_events", false);
+    if !has_copies {
+        return format!("{events} AND false");
+    }
+    format!(
+        r#"SELECT v.* FROM ({events}) v LEFT SEMI JOIN stored_copies c ON c.kind = 'revision' AND v.stream = c.stream AND v.incarnation = c.incarnation
+            AND v."partition" = c."partition" AND v."offset" = c."offset" AND v.record_index = c.record_index"#
+    )
 }
 
 /// All columns of an event, each once: less those that only rejections have.

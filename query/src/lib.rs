@@ -36,6 +36,10 @@ pub enum QueryError {
 /// The database's own words, and what to do next.
 fn advice(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
+    // The list of all columns would hide the suggestion before it.
+    if let Some((said, _)) = text.split_once(" Valid fields are ") {
+        return format!("{said}\nthe columns of a view: DESCRIBE events");
+    }
     if text.contains("not found") && text.contains("table") {
         return format!("{text}\nthe views are: {}", views::VIEWS.join(", "));
     }

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
-use arrow::util::pretty::pretty_format_batches;
+use arrow::util::pretty::pretty_format_batches_with_schema;
 use parquet::arrow::ArrowWriter;
 use serde_json::{Map, Value};
 
@@ -55,8 +55,9 @@ impl FromStr for Format {
 pub fn print(schema: &SchemaRef, batches: &[RecordBatch], format: Format, out: &mut dyn Write) -> Result<(), QueryError> {
     match format {
         Format::Table => {
-            let text = pretty_format_batches(batches).map_err(encode)?;
-            Ok(writeln!(out, "{text}")?)
+            let text = pretty_format_batches_with_schema(Arc::clone(schema), batches).map_err(encode)?;
+            let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
+            Ok(writeln!(out, "{text}\n{rows} rows")?)
         }
         Format::Json => batches.iter().try_for_each(|batch| json(batch, out)),
         Format::Csv => csv(schema, batches, out),

@@ -32,6 +32,11 @@ impl Keys {
         Self { id: derive("id"), payload: derive("payload"), salt: derive("salt"), token: derive("token") }
     }
 
+    /// Names the key without telling anything of it.
+    pub fn id(&self) -> String {
+        hex(&mac(&self.id, &[b"key id"])[..8])
+    }
+
     /// Keyed hash for ids of content without a native id.
     pub fn content_id(&self, kind: &str, canonical: &str) -> String {
         hex(&mac(&self.id, &[kind.as_bytes(), b"\0", canonical.as_bytes()])[..16])
@@ -42,9 +47,11 @@ impl Keys {
         mac(&self.payload, &[bytes]).to_vec()
     }
 
-    /// Keyed hash that names an imported file by its content.
-    pub fn file_id(&self, bytes_digest: &[u8]) -> String {
-        hex(&mac(&self.id, &[b"file\0", bytes_digest])[..16])
+    /// Keyed hash that names an imported file by its content and by how it was read.
+    pub fn file_id(&self, bytes_digest: &[u8], read_as: &[&str]) -> String {
+        let mut parts: Vec<&[u8]> = vec![b"file\0", bytes_digest];
+        read_as.iter().for_each(|part| parts.extend([part.as_bytes(), b"\0"]));
+        hex(&mac(&self.id, &parts)[..16])
     }
 
     /// Salt of one sensitive field of one row: 32 bytes.

@@ -19,6 +19,10 @@ const KILLS: u64 = 26;
 /// Short, so that the death of a worker is noticed within the test.
 pub(crate) const GROUP_TIMES: &[(&str, &str)] = &[("session.timeout.ms", "1500"), ("heartbeat.interval.ms", "300")];
 
+/// The embedded broker waits 3 s for more members before it answers the first one, and forgets a member that was silent
+/// for its session meanwhile, without an answer: so a session must be longer than that.
+pub(crate) const EMBEDDED_GROUP_TIMES: &[(&str, &str)] = &[("session.timeout.ms", "3500"), ("heartbeat.interval.ms", "300")];
+
 /// A synthetic ToolHive event with this id.
 pub(crate) fn tool_call(id: u64) -> String {
     format!(
@@ -69,9 +73,9 @@ pub(crate) fn check_exactly_once(lake: &Path, instance: &str, produced: u64) {
 }
 
 /// Kills workers while `brokers` is being written to, then drains, and checks.
-pub(crate) fn kill_and_check(brokers: &str, kills: u64) {
+pub(crate) fn kill_and_check(brokers: &str, kills: u64, group_times: &[(&str, &str)]) {
     let folder = tempfile::tempdir().unwrap();
-    let config = write_config(folder.path(), brokers, &[(TOPIC, "toolhive")], GROUP_TIMES);
+    let config = write_config(folder.path(), brokers, &[(TOPIC, "toolhive")], group_times);
     let (stop, sent) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
     let producing = produce_until(brokers.to_owned(), Arc::clone(&stop), Arc::clone(&sent));
     let mut workers = [start_worker(&config), start_worker(&config)];
@@ -101,5 +105,5 @@ pub(crate) fn kill_and_check(brokers: &str, kills: u64) {
 #[test]
 fn killed_workers_and_rebalances_lose_nothing_and_double_nothing() {
     let broker = EmbeddedBroker::start(&[TOPIC], PARTITIONS).unwrap();
-    kill_and_check(&broker.brokers(), KILLS);
+    kill_and_check(&broker.brokers(), KILLS, EMBEDDED_GROUP_TIMES);
 }

@@ -8,7 +8,7 @@ use std::process::Command;
 use ingest::produce::{Outgoing, Producer};
 use serde_json::Value;
 
-use crate::exactly_once::kill_and_check;
+use crate::exactly_once::{GROUP_TIMES, kill_and_check};
 use crate::support::{number, query, repository, shared, skip, summary, vialog, write_config};
 
 /// Brokers of the real Kafka, when there is one.
@@ -31,7 +31,7 @@ fn on_real_kafka_killed_workers_lose_nothing_and_double_nothing() {
         );
     };
     create_topic("toolhive.audit", 3);
-    kill_and_check(&brokers, 26);
+    kill_and_check(&brokers, 26, GROUP_TIMES);
 }
 
 /// A captured record as the sample files hold it.

@@ -35,7 +35,7 @@ pub(crate) enum Command {
     },
     /// Write labelled synthetic traffic: `<adapter>.jsonl` and `labels.jsonl`.
     Generate(GenerateArgs),
-    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, rejections, alerts.
+    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts. DESCRIBE shows their columns.
     Query(QueryArgs),
     /// Recompute every leaf, root, count and range of a lake and compare them with its seals.
     Verify(VerifyArgs),
@@ -87,6 +87,10 @@ pub(crate) struct IngestArgs {
     pub(crate) once: bool,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
+    /// Tests only: fail at a point of the commit, such as `after-commit:3`.
+    #[cfg(debug_assertions)]
+    #[arg(long, hide = true)]
+    pub(crate) fault: Option<lake::faults::Fault>,
 }
 
 #[derive(Debug, Args)]
@@ -97,13 +101,13 @@ pub(crate) struct ImportArgs {
     #[arg(long)]
     pub(crate) adapter: String,
     /// Tenant of the events.
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "default", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) tenant: String,
     /// Instance of the source; part of every event id. [default: the adapter's name]
-    #[arg(long)]
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) instance: Option<String>,
     /// Environment of the events.
-    #[arg(long, default_value = "production")]
+    #[arg(long, default_value = "production", value_parser = crate::config::environment)]
     pub(crate) environment: String,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
@@ -159,6 +163,9 @@ pub(crate) struct DetectArgs {
     /// Folder with identities.csv (identity,zone,country,peer_group,tenant) and holidays.csv (country,day). [default: that of the configuration]
     #[arg(long, value_name = "DIR")]
     pub(crate) inventory: Option<std::path::PathBuf>,
+    /// Folder of further rules, beside those that come with the program. [default: that of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rules: Option<std::path::PathBuf>,
     /// IANA zone of identities that are not listed there. [default: that of the configuration, else UTC]
     #[arg(long, value_name = "ZONE")]
     pub(crate) zone: Option<String>,
@@ -181,8 +188,10 @@ pub(crate) struct GenerateArgs {
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum RulesCommand {
-    /// List the rules that come with the program.
+    /// List the rules that come with the program, or those of a folder.
     List {
+        /// Folder of rule files.
+        folder: Option<std::path::PathBuf>,
         #[arg(long, value_enum, default_value_t = Output::Text)]
         format: Output,
     },

@@ -25,7 +25,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Demo(args) => demo(&args),
         Command::Detect(args) => runtime()?.block_on(detection::detect(&args)),
-        Command::Rules { command: RulesCommand::List { format } } => detection::list(format == Output::Json),
+        Command::Rules { command: RulesCommand::List { folder, format } } => detection::list(folder.as_deref(), format == Output::Json),
         Command::Rules { command: RulesCommand::Test { folder, format } } => {
             runtime()?.block_on(detection::test(folder.as_deref(), format == Output::Json))
         }
@@ -115,7 +115,9 @@ fn ingest(args: &IngestArgs) -> Result<ExitCode> {
         bail!("the configuration has no [[source]]; add one for each topic");
     }
     worker.once = args.once;
-    let lake = Lake::open_or_create(&config.lake_uri)?;
+    let lake = Lake::open_or_create(&config.lake_uri, &config.environment)?;
+    #[cfg(debug_assertions)]
+    let lake = lake.with_fault(args.fault);
     let stop = stop_on_signal()?;
     let summary = ingest::kafka::run(&lake, &worker, &stop)?;
     print_summary(&summary, args.format)?;
@@ -144,7 +146,8 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
 async fn import(args: &ImportArgs) -> Result<ExitCode> {
     let adapter = config::adapter(&args.adapter)?;
     if let Some(missing) = args.files.iter().find(|file| !ingest::import::is_importable(file)) {
-        bail!("there is no file `{missing}`");
+        let what = if std::path::Path::new(missing).is_dir() { "is a folder; name its files" } else { "does not exist" };
+        bail!("`{missing}` {what}");
     }
     let source = Source {
         adapter,
@@ -152,7 +155,7 @@ async fn import(args: &ImportArgs) -> Result<ExitCode> {
         instance: args.instance.clone().unwrap_or_else(|| adapter.name().into()),
         environment: args.environment.clone(),
     };
-    let lake = Lake::open_or_create(&args.lake.uri()?)?;
+    let lake = Lake::open_or_create(&args.lake.uri()?, &args.environment)?;
     let bar = std::io::stderr().is_terminal().then(|| {
         indicatif::ProgressBar::new_spinner().with_style(
             indicatif::ProgressStyle::with_template("{spinner} {bytes} read, {bytes_per_sec}")
@@ -164,11 +167,19 @@ async fn import(args: &ImportArgs) -> Result<ExitCode> {
             bar.set_position(bytes);
         }
     };
-    let summary = ingest::import::import(&lake, &source, &args.files, &progress).await?;
+    let imported = ingest::import::import(&lake, &source, &args.files, &progress).await?;
     if let Some(bar) = bar {
         bar.finish_and_clear();
     }
-    print_summary(&summary, args.format)?;
+    if imported.known_files > 0 && args.format == Output::Text {
+        tell::line(&format!("{} files are in the lake already, read by the same adapter: nothing to add", imported.known_files))?;
+    }
+    print_summary(&imported.summary, args.format)?;
+    if imported.summary.records > 0 && imported.summary.records_rejected == imported.summary.records && args.format == Output::Text {
+        tell::line(
+            "NOTHING could be read: is `--adapter` the right one? The rejections keep every byte; import again with another adapter",
+        )?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 

@@ -34,6 +34,7 @@ struct RawConfig {
 struct RawDetector {
     inventory: Option<std::path::PathBuf>,
     zone: Option<String>,
+    rules: Option<std::path::PathBuf>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -101,6 +102,8 @@ fn default_cluster() -> String {
 /// A configuration that was checked.
 #[derive(Debug)]
 pub(crate) struct Config {
+    /// Environment of the lake and of everything written to it.
+    pub(crate) environment: String,
     /// Where the lake is.
     pub(crate) lake_uri: String,
     /// The ingest worker, when `[kafka]` is there.
@@ -109,6 +112,8 @@ pub(crate) struct Config {
     pub(crate) inventory: Option<std::path::PathBuf>,
     /// Zone of whoever is not listed there.
     pub(crate) zone: Option<String>,
+    /// Folder of further rules.
+    pub(crate) rules: Option<std::path::PathBuf>,
 }
 
 impl Config {
@@ -121,8 +126,9 @@ impl Config {
     /// Checks a text.
     pub(crate) fn parse(text: &str) -> Result<Self> {
         let raw: RawConfig = toml::from_str(text)?;
-        if !matches!(raw.environment.as_str(), "development" | "staging" | "production") {
-            bail!("environment = \"{}\": use development, staging or production", raw.environment);
+        environment(&raw.environment)?;
+        if let Some(fault) = raw.detector.zone.as_deref().and_then(detector::inventory::zone_fault) {
+            bail!("[detector] zone: {fault}");
         }
         let feeds = raw.source.iter().map(|source| feed(source, &raw.environment)).collect::<Result<Vec<_>>>()?;
         let flush = flush(&raw.ingest)?;
@@ -140,8 +146,23 @@ impl Config {
             on_gap: raw.ingest.on_gap.into(),
             once: false,
         });
-        Ok(Self { lake_uri: raw.lake.uri, worker, inventory: raw.detector.inventory, zone: raw.detector.zone })
+        Ok(Self {
+            environment: raw.environment,
+            lake_uri: raw.lake.uri,
+            worker,
+            inventory: raw.detector.inventory,
+            zone: raw.detector.zone,
+            rules: raw.detector.rules,
+        })
     }
+}
+
+/// Refuses a name that is no environment.
+pub(crate) fn environment(name: &str) -> Result<String, anyhow::Error> {
+    if !matches!(name, "development" | "staging" | "production") {
+        bail!("environment = \"{name}\": use development, staging or production");
+    }
+    Ok(name.to_owned())
 }
 
 fn feed(raw: &RawSource, environment: &str) -> Result<Feed> {

@@ -33,6 +33,7 @@ use crate::tell;
 const HISTORY_DAYS: u32 = 30;
 const ADAPTERS: &[&str] = &["okta", "keycloak", "cerbos", "toolhive"];
 const PARTITIONS: i32 = 2;
+const ENVIRONMENT: &str = "development";
 const LIVE_DAY_EVERY: Duration = Duration::from_secs(5);
 
 /// How the demo runs.
@@ -63,7 +64,10 @@ pub(crate) fn run(options: &DemoOptions, stop: &Arc<AtomicBool>) -> Result<DemoR
     let topics: Vec<String> = ADAPTERS.iter().map(|a| format!("demo.{a}")).collect();
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let broker = EmbeddedBroker::start(&names, PARTITIONS)?;
-    let lake = Lake::open_or_create(&options.lake)?;
+    let lake = Lake::open_or_create(&options.lake, ENVIRONMENT)?;
+    if lake::events::open(&lake)?.refresh()?.is_some() {
+        bail!("`{}` holds a lake already; name a new folder with --lake, the demo does not mix with other data", options.lake);
+    }
     say(options, &format!("embedded broker on {}, lake in {}", broker.brokers(), options.lake))?;
     let worker_stop = Arc::new(AtomicBool::new(false));
     let worker = start_worker(&lake, &broker.brokers(), &worker_stop)?;
@@ -238,7 +242,7 @@ fn start_worker(
             adapter: config::adapter(adapter)?,
             tenant: "default".into(),
             instance: (*adapter).into(),
-            environment: "development".into(),
+            environment: ENVIRONMENT.into(),
         };
         // Every demo starts with an empty broker, so its topics are new ones each time.
         Ok(Feed { topic, incarnation: lake::table::random_id(Utc::now().timestamp_millis()), source })

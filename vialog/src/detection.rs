@@ -23,10 +23,14 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
     let inventory = match folder {
         Some(folder) if !folder.is_dir() => bail!("there is no inventory folder `{}`", folder.display()),
         Some(folder) => Inventory::read(folder, zone)?,
-        None => Inventory { default_zone: zone, ..Inventory::default() },
+        None => Inventory::of_zone(zone)?,
     };
     let lake = Lake::open(&args.lake.uri()?)?;
-    let rules = rule::pack()?;
+    let mut rules = rule::pack()?;
+    if let Some(folder) = args.rules.as_ref().or(config.as_ref().and_then(|c| c.rules.as_ref())) {
+        rules.extend(rule::folder(folder)?);
+        rule::check_distinct(&rules)?;
+    }
     let as_of_us = args.as_of.map_or(i64::MAX / 2, |t| t.timestamp_micros());
     let detector = Detector { lake: &lake, rules: &rules, inventory: &inventory };
     let report = detector.run(as_of_us, chrono::Utc::now().timestamp_micros()).await?;
@@ -55,8 +59,8 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
 }
 
 /// `rules list`.
-pub(crate) fn list(as_json: bool) -> Result<ExitCode> {
-    for rule in rule::pack()? {
+pub(crate) fn list(folder: Option<&Path>, as_json: bool) -> Result<ExitCode> {
+    for rule in folder.map_or_else(rule::pack, rule::folder)? {
         if as_json {
             tell::object(
                 &json!({ "name": rule.name, "title": rule.title, "version": rule.version, "status": rule.status, "severity": rule.severity }),
@@ -71,6 +75,10 @@ pub(crate) fn list(as_json: bool) -> Result<ExitCode> {
 /// `rules test`.
 pub(crate) async fn test(folder: Option<&Path>, as_json: bool) -> Result<ExitCode> {
     let rules = folder.map_or_else(rule::pack, rule::folder)?;
+    if rules.is_empty() {
+        bail!("there is no rule file (*.yaml) in `{}`", folder.unwrap_or(Path::new("")).display());
+    }
+    rule::check_distinct(&rules)?;
     let (mut cases, mut failed) = (0, 0);
     for rule in &rules {
         for (number, case) in rule.tests.iter().enumerate() {
