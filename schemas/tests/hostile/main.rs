@@ -2,6 +2,8 @@
 //!
 //! All data here is synthetic. Every test decodes through [`law::decode`], which also holds the law against the rows.
 
+#![allow(clippy::unwrap_used)]
+
 mod bytes;
 mod dates;
 mod headers;
