@@ -1,19 +1,18 @@
 //! One record to rows: envelope, redaction, adapter, then what every row has in common.
 //!
 //! Pure: the record's bytes and facts and the time of decoding come in, rows go out; the same input
-//! gives the same rows. A record gives events, rejections, both (one bad element does not fail its
-//! neighbours), or nothing at all when it is empty. It never fails as a whole.
+//! gives the same rows. A record gives events, rejections, or both (one bad element does not fail its
+//! neighbours). Only a record of no bytes (a tombstone) gives nothing. It never fails as a whole.
 //!
 //! Limits: a record above 32 MiB is rejected with its first 64 KiB kept; `raw_payload` is cut at
-//! 1 MiB an element.
-
-use std::borrow::Cow;
+//! 1 MiB an element; of the key and the headers 4 KiB each are kept.
 
 use crate::adapters::{Adapter, Draft, Input};
-use crate::cell::Member;
+use crate::cell::{Member, Struct};
 use crate::columns::Row;
 use crate::envelope::{self, Element};
-use crate::json::Json;
+use crate::json::{self, Json};
+use crate::kept::{self, Allowance, MAX_RAW_BYTES};
 use crate::keys::{Keys, hex};
 use crate::reader::Reader;
 use crate::redact::Redactor;
@@ -24,10 +23,14 @@ use crate::time;
 pub const SCHEMA_VERSION: i32 = 1;
 /// Largest record that is decoded, bytes.
 pub const MAX_RECORD_BYTES: usize = 32 << 20;
-/// Most bytes kept of one element.
-pub const MAX_RAW_BYTES: usize = 1 << 20;
 /// Most bytes kept of a record that is too large.
 const MAX_RAW_OF_OVERSIZE: usize = 64 << 10;
+/// Most bytes kept of the key, and of all headers together; every row of a record repeats them.
+const MAX_KAFKA_BYTES: usize = 4 << 10;
+/// Most headers kept.
+const MAX_HEADERS: usize = 64;
+/// Most bytes of input that a sentence quotes.
+const MAX_QUOTED: usize = 128;
 /// `row_kind` of events.
 pub const EVENT: &str = "event";
 /// `row_kind` of rejections.
@@ -99,8 +102,12 @@ impl Decoder<'_> {
             return Vec::new();
         }
         let mut rows = self.parts(record, payload);
+        // Once a record: for each row it would be quadratic.
+        let payload_mac = self.keys.payload_mac(payload);
         for (index, row) in rows.iter_mut().enumerate() {
-            self.stamp(row, record, payload, index, now_us);
+            row.raw_bytes = i64::try_from(payload.len()).ok();
+            row.payload_mac = Some(payload_mac.clone());
+            self.stamp(row, record, index, now_us);
         }
         rows
     }
@@ -108,24 +115,32 @@ impl Decoder<'_> {
     fn parts(&self, record: &Record<'_>, payload: &[u8]) -> Vec<Row> {
         if payload.len() > MAX_RECORD_BYTES {
             let reason = format!("the record has {} bytes, more than {MAX_RECORD_BYTES}", payload.len());
-            return vec![self.rejection(&Reject::new(Code::TooLarge, reason), &payload[..MAX_RAW_OF_OVERSIZE])];
+            let mut row = self.rejection(&Reject::new(Code::TooLarge, reason), &payload[..MAX_RAW_OF_OVERSIZE]);
+            row.raw_truncated = Some(true);
+            return vec![row];
         }
-        if let Some(reject) = self.wrong_environment(record) {
-            return vec![self.rejection(&reject, payload)];
-        }
+        // Unpacked before anything can be refused, so that secrets are found in what is kept.
         let unpacked = match envelope::unpack(payload) {
             Ok(unpacked) => unpacked,
             Err(error) => return vec![self.rejection(&error.into(), payload)],
         };
+        if let Some(reject) = self.wrong_environment(record) {
+            return vec![self.rejection(&reject, &unpacked.bytes)];
+        }
         let headers = record.kafka.map_or(&[][..], |k| k.headers);
         if let Some(json) = self.source.adapter.from_binary(&unpacked.bytes, headers) {
+            let taken_off = unpacked.taken_off.iter().copied().chain(["protobuf"]).collect();
             return match json {
-                Ok(json) => self.element(json, vec!["protobuf"], headers, record),
+                Ok(json) => self.element(json, taken_off, headers, record),
                 Err(reject) => vec![self.rejection(&reject, &unpacked.bytes)],
             };
         }
         match envelope::elements(&unpacked.bytes) {
-            Err(error) => vec![self.rejection(&error.into(), &unpacked.bytes)],
+            Err(error) => vec![self.rejection(&explained(error, &unpacked.bytes), &unpacked.bytes)],
+            Ok(elements) if elements.is_empty() => {
+                let reject = Reject::new(Code::UnknownShape, "the record holds no event: it is white space or an empty list");
+                vec![self.rejection(&reject, &unpacked.bytes)]
+            }
             Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &unpacked.taken_off, headers, record)).collect(),
         }
     }
@@ -152,9 +167,10 @@ impl Decoder<'_> {
             Err(reject) => return vec![self.rejection(&reject, json.compact().as_bytes())],
         };
         let (rest, mut faults) = (reader.rest(), reader.faults());
-        faults.extend(repeated.map(|key| format!("key `{key}` stands twice in one object; the last was read")));
+        faults.extend(repeated.map(|key| format!("key `{}` stands twice in one object; the last was read", quoted(&key))));
         let raw = json.compact();
-        let kafka_time = record.kafka.and_then(|k| k.timestamp_us);
+        let kafka_time = record.kafka.and_then(|k| k.timestamp_us).filter(|us| time::is_kept(*us));
+        let mut allowance = Allowance::new();
         drafts
             .into_iter()
             .map(|draft| {
@@ -167,7 +183,7 @@ impl Decoder<'_> {
                 row.parse_errors = (!faults.is_empty()).then(|| faults.clone());
                 row.ext = (!rest.is_empty()).then(|| rest.clone());
                 row.params_redacted_paths = (!redactions.paths.is_empty()).then(|| redactions.paths.clone());
-                keep_raw(&mut row, raw.as_bytes(), MAX_RAW_BYTES);
+                kept::keep(&mut row, raw.as_bytes(), allowance.next(raw.len()), true);
                 row
             })
             .collect()
@@ -210,14 +226,12 @@ impl Decoder<'_> {
 
     fn wrong_environment(&self, record: &Record<'_>) -> Option<Reject> {
         let headers = record.kafka?.headers;
-        let (_, value) = headers.iter().find(|(key, _)| key.eq_ignore_ascii_case(ENVIRONMENT_HEADER))?;
-        let said = String::from_utf8_lossy(value);
-        (said != self.source.environment).then(|| {
-            Reject::new(
-                Code::WrongEnvironment,
-                format!("the record's header says environment `{said}`, the lake is `{}`", self.source.environment),
-            )
-        })
+        // Whichever of several headers names another one: the record is not ours.
+        let named = headers.iter().filter(|(key, _)| key.eq_ignore_ascii_case(ENVIRONMENT_HEADER));
+        let (_, value) = named.into_iter().find(|(_, value)| value != self.source.environment.as_bytes())?;
+        let said = String::from_utf8_lossy(&value[..value.len().min(MAX_QUOTED * 4)]);
+        let reason = format!("the record's header says environment `{}`, the lake is `{}`", quoted(&said), self.source.environment);
+        Some(Reject::new(Code::WrongEnvironment, reason))
     }
 
     fn rejection(&self, reject: &Reject, bytes: &[u8]) -> Row {
@@ -229,17 +243,12 @@ impl Decoder<'_> {
             parse_status: Some("rejected".into()),
             ..Row::default()
         };
-        // Binary that is no text stays as it is; there is no pattern to find in it.
-        let raw = match std::str::from_utf8(bytes) {
-            Ok(text) => Cow::Owned(redact_any(&redactor, text).into_bytes()),
-            Err(_) => Cow::Borrowed(bytes),
-        };
-        keep_raw(&mut row, &raw, MAX_RAW_BYTES);
+        kept::keep(&mut row, &kept::refused(&redactor, bytes), MAX_RAW_BYTES, true);
         row
     }
 
     /// What every row has: where it came from, when, whose it is.
-    fn stamp(&self, row: &mut Row, record: &Record<'_>, payload: &[u8], index: usize, now_us: i64) {
+    fn stamp(&self, row: &mut Row, record: &Record<'_>, index: usize, now_us: i64) {
         let source = self.source;
         row.schema_version = Some(SCHEMA_VERSION);
         row.tenant = Some(source.tenant.clone());
@@ -254,16 +263,14 @@ impl Decoder<'_> {
         row.environment = Some(source.environment.clone());
         row.ingest_time = Some(now_us);
         row.ingest_date = Some(time::day_of(now_us));
-        row.raw_bytes = i64::try_from(payload.len()).ok();
-        row.payload_mac = Some(self.keys.payload_mac(payload));
         if let Some(kafka) = record.kafka {
-            stamp_kafka(row, record, &kafka);
+            stamp_kafka(row, record, &kafka, &Redactor::new(self.keys, &source.tenant));
         }
         let event_time = *row.event_time.get_or_insert(row.kafka_timestamp.unwrap_or(now_us));
         row.event_date = Some(time::day_of(event_time));
         if let Some(kafka_time) = row.kafka_timestamp {
-            row.clock_skew_ms = Some((event_time - kafka_time) / 1000);
-            row.is_late = Some(kafka_time - event_time > LATE_AFTER_US);
+            row.clock_skew_ms = Some(event_time.saturating_sub(kafka_time) / 1000);
+            row.is_late = Some(kafka_time.saturating_sub(event_time) > LATE_AFTER_US);
         }
         if row.row_kind.as_deref() == Some(EVENT) {
             row.event_time_tz_assumed.get_or_insert(false);
@@ -274,36 +281,78 @@ impl Decoder<'_> {
     }
 }
 
-fn stamp_kafka(row: &mut Row, record: &Record<'_>, kafka: &KafkaFacts<'_>) {
+fn stamp_kafka(row: &mut Row, record: &Record<'_>, kafka: &KafkaFacts<'_>, redactor: &Redactor<'_>) {
     row.kafka_topic = Some(kafka.topic.into());
     row.kafka_partition = Some(record.partition);
     row.kafka_offset = Some(record.offset);
-    row.kafka_timestamp = kafka.timestamp_us;
+    row.kafka_timestamp = kafka.timestamp_us.filter(|us| time::is_kept(*us));
     row.kafka_timestamp_type = Some(if kafka.log_append { "log_append_time" } else { "create_time" }.into());
-    row.kafka_key = kafka.key.map(<[u8]>::to_vec);
-    let header = |(key, value): &(String, Vec<u8>)| {
-        let text = String::from_utf8(value.clone()).unwrap_or_else(|_| format!("hex:{}", hex(value)));
-        vec![Member::Text(key.clone()), Member::Text(text)]
-    };
-    row.kafka_headers = (!kafka.headers.is_empty()).then(|| kafka.headers.iter().take(64).map(header).collect());
-}
-
-fn redact_any(redactor: &Redactor<'_>, text: &str) -> String {
-    match crate::json::parse(text.as_bytes()) {
-        Ok(mut json) => {
-            redactor.element(&mut json);
-            json.compact()
-        }
-        Err(_) => redactor.text(text).into_owned(),
+    row.kafka_key = kafka.key.map(|key| key[..key.len().min(MAX_KAFKA_BYTES)].to_vec());
+    let (headers, cut) = headers_kept(kafka.headers, redactor);
+    row.kafka_headers = (!headers.is_empty()).then_some(headers);
+    if let (Some(us), None) = (kafka.timestamp_us, row.kafka_timestamp) {
+        not_kept(row, format!("the Kafka timestamp of {us} µs lies outside the years 1970 to 9999"));
+    }
+    if let Some(key) = kafka.key.filter(|key| key.len() > MAX_KAFKA_BYTES) {
+        not_kept(row, format!("of the Kafka key's {} bytes the first {MAX_KAFKA_BYTES} are kept", key.len()));
+    }
+    if cut > 0 {
+        not_kept(row, format!("{cut} of {} Kafka headers were cut or left out", kafka.headers.len()));
     }
 }
 
-fn keep_raw(row: &mut Row, raw: &[u8], limit: usize) {
-    use sha2::Digest;
-    let kept = &raw[..raw.len().min(limit)];
-    row.raw_truncated = Some(kept.len() < raw.len());
-    row.raw_sha256 = Some(sha2::Sha256::digest(kept).to_vec());
-    row.raw_payload = Some(kept.to_vec());
+/// Redacted headers in order, as many as fit, and how many were cut or left out.
+fn headers_kept(headers: &[(String, Vec<u8>)], redactor: &Redactor<'_>) -> (Vec<Struct>, usize) {
+    let mut left = MAX_KAFKA_BYTES;
+    let mut cut = headers.len().saturating_sub(MAX_HEADERS);
+    let mut kept = Vec::new();
+    for (key, value) in headers.iter().take(MAX_HEADERS) {
+        let text = match std::str::from_utf8(value) {
+            Ok(text) => redactor.named(key, text),
+            Err(_) => format!("hex:{}", hex(&value[..value.len().min(left)])),
+        };
+        let name = &key[..key.floor_char_boundary(left)];
+        let text_kept = &text[..text.floor_char_boundary(left - name.len())];
+        left -= name.len() + text_kept.len();
+        cut += usize::from(name.len() < key.len() || text_kept.len() < text.len());
+        if !name.is_empty() {
+            kept.push(vec![Member::Text(name.into()), Member::Text(text_kept.into())]);
+        }
+    }
+    (kept, cut)
+}
+
+/// Says on a row that a part of what came with it was not kept.
+fn not_kept(row: &mut Row, sentence: String) {
+    row.parse_errors.get_or_insert_default().push(sentence);
+    if row.parse_status.as_deref() == Some("ok") {
+        row.parse_status = Some("partial".into());
+    }
+}
+
+/// The beginning of a text that a sentence quotes.
+fn quoted(text: &str) -> &str {
+    &text[..text.floor_char_boundary(MAX_QUOTED)]
+}
+
+/// The error of bytes that are no JSON, with what they look like instead.
+fn explained(error: json::JsonError, bytes: &[u8]) -> Reject {
+    let mut reject = Reject::from(error);
+    if reject.code == Code::NotJson {
+        if kept::utf16(bytes).is_some() {
+            reject.reason.push_str("; the bytes look like UTF-16, and JSON is sent as UTF-8");
+        } else if let Some(charset) = latin1(bytes) {
+            reject.reason.push_str(charset);
+        }
+    }
+    reject
+}
+
+/// Text with a few bytes of another encoding in it.
+fn latin1(bytes: &[u8]) -> Option<&'static str> {
+    let starts = matches!(bytes.first(), Some(b'{' | b'[' | b' ' | b'\n' | b'"'));
+    (starts && std::str::from_utf8(bytes).is_err())
+        .then_some("; the text is of another encoding, such as Latin-1, or damaged, and JSON is sent as UTF-8")
 }
 
 /// `User X via Agent Y via MCP Server Z`; parts that are not known are left out.

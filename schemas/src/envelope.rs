@@ -5,7 +5,7 @@
 //! of Kubernetes shippers, CloudEvents, EventBridge `detail`, Okta event hooks. One bad element
 //! never fails its neighbours: it becomes a [`Element::Bad`].
 //!
-//! Limits: 64 MiB unpacked from one record, 50,000 elements. 2 KB that unpack to 1.5 MB is normal for
+//! Limits: 3 layers of compression, 64 MiB unpacked from one layer, 50,000 elements. 2 KB that unpack to 1.5 MB is normal for
 //! OPA; 10 KB to 10 GB is refused.
 
 use std::borrow::Cow;
@@ -17,6 +17,11 @@ use crate::json::{self, Json};
 pub const MAX_UNPACKED_BYTES: u64 = 64 << 20;
 /// Most elements in one record.
 pub const MAX_ELEMENTS: usize = 50_000;
+
+/// Most compressions, one inside the other, that are taken off.
+pub const MAX_LAYERS: usize = 3;
+/// Most wrappers, one inside the other, that are taken off.
+const MAX_WRAPPERS: usize = 4;
 
 /// Bytes of a record without compression.
 #[derive(Debug)]
@@ -36,6 +41,9 @@ pub enum UnpackError {
     /// It unpacks to more than [`MAX_UNPACKED_BYTES`].
     #[error("the {0} data unpacks to more than {MAX_UNPACKED_BYTES} bytes")]
     TooLarge(&'static str),
+    /// Compressed more than [`MAX_LAYERS`] times over.
+    #[error("compressed more than {MAX_LAYERS} times over")]
+    TooManyLayers,
 }
 
 /// One element of a record.
@@ -62,18 +70,30 @@ pub enum Element<'a> {
 /// # Errors
 /// [`UnpackError`] when the data is damaged or unpacks to too much.
 pub fn unpack(payload: &[u8]) -> Result<Unpacked<'_>, UnpackError> {
-    match payload {
-        [0x1f, 0x8b, ..] => {
-            let bytes = read_bounded("gzip", flate2::read::MultiGzDecoder::new(payload))?;
-            Ok(Unpacked { bytes: Cow::Owned(bytes), taken_off: vec!["gzip"] })
-        }
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => {
-            let decoder = zstd::stream::read::Decoder::new(payload).map_err(|e| UnpackError::Damaged("zstd", e))?;
-            let bytes = read_bounded("zstd", decoder)?;
-            Ok(Unpacked { bytes: Cow::Owned(bytes), taken_off: vec!["zstd"] })
-        }
-        _ => Ok(Unpacked { bytes: Cow::Borrowed(payload), taken_off: Vec::new() }),
+    let mut unpacked = Unpacked { bytes: Cow::Borrowed(payload), taken_off: Vec::new() };
+    while let Some((name, inner)) = layer(&unpacked.bytes, unpacked.taken_off.len())? {
+        unpacked.bytes = Cow::Owned(inner);
+        unpacked.taken_off.push(name);
     }
+    Ok(unpacked)
+}
+
+/// One layer off, or `None` when the bytes are not compressed.
+fn layer(bytes: &[u8], taken: usize) -> Result<Option<(&'static str, Vec<u8>)>, UnpackError> {
+    let name = match bytes {
+        [0x1f, 0x8b, ..] => "gzip",
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => "zstd",
+        _ => return Ok(None),
+    };
+    if taken == MAX_LAYERS {
+        return Err(UnpackError::TooManyLayers);
+    }
+    let inner = if name == "gzip" {
+        read_bounded(name, flate2::read::MultiGzDecoder::new(bytes))?
+    } else {
+        read_bounded(name, zstd::stream::read::Decoder::new(bytes).map_err(|e| UnpackError::Damaged(name, e))?)?
+    };
+    Ok(Some((name, inner)))
 }
 
 fn read_bounded(name: &'static str, reader: impl Read) -> Result<Vec<u8>, UnpackError> {
@@ -88,63 +108,78 @@ fn read_bounded(name: &'static str, reader: impl Read) -> Result<Vec<u8>, Unpack
 /// Splits unpacked bytes into elements.
 ///
 /// # Errors
-/// [`json::JsonError::TooMany`] above [`MAX_ELEMENTS`], or the first error when nothing in the bytes is JSON.
+/// [`json::JsonError::TooManyElements`] above [`MAX_ELEMENTS`], or the first error when nothing in the bytes is JSON.
 pub fn elements(bytes: &[u8]) -> Result<Vec<Element<'_>>, json::JsonError> {
-    let mut found = Vec::new();
-    match json::parse_many(bytes) {
+    let mut split = Split::default();
+    match json::parse_many(bytes, &mut split.values) {
         Ok(values) => {
             let framing = if values.len() > 1 { vec!["ndjson"] } else { Vec::new() };
-            values.into_iter().for_each(|value| explode(value, framing.clone(), 0, &mut found));
+            values.into_iter().for_each(|value| split.explode(value, framing.clone(), 0));
         }
-        Err(error) => by_line(bytes, error, &mut found)?,
+        Err(error) => split.by_line(bytes, error)?,
     }
-    if found.len() > MAX_ELEMENTS { Err(json::JsonError::TooMany) } else { Ok(found) }
+    if split.found.len() > MAX_ELEMENTS { Err(json::JsonError::TooManyElements) } else { Ok(split.found) }
 }
 
-/// NDJSON with a bad line: the good lines are kept.
-fn by_line<'a>(bytes: &'a [u8], error: json::JsonError, found: &mut Vec<Element<'a>>) -> Result<(), json::JsonError> {
-    // Only `\n` separates: U+2028 and U+0085 stand inside real strings.
-    let lines: Vec<&[u8]> = bytes.split(|b| *b == b'\n').filter(|l| !l.iter().all(u8::is_ascii_whitespace)).collect();
-    if lines.len() < 2 || !lines.iter().any(|line| json::parse(line).is_ok()) {
-        return Err(error);
-    }
-    for line in lines {
-        match json::parse(line) {
-            Ok(value) => explode(value, vec!["ndjson"], 0, found),
-            Err(error) => found.push(Element::Bad { bytes: line.to_vec(), error }),
-        }
-    }
-    Ok(())
+/// Elements so far, and the JSON values that all of them hold together.
+#[derive(Default)]
+struct Split<'a> {
+    found: Vec<Element<'a>>,
+    values: usize,
 }
 
-fn explode<'a>(value: Json<'a>, mut envelope: Vec<&'static str>, depth: usize, found: &mut Vec<Element<'a>>) {
-    if found.len() > MAX_ELEMENTS {
-        return;
+impl<'a> Split<'a> {
+    /// NDJSON with a bad line: the good lines are kept.
+    fn by_line(&mut self, bytes: &'a [u8], error: json::JsonError) -> Result<(), json::JsonError> {
+        // Only `\n` separates: U+2028 and U+0085 stand inside real strings.
+        let lines = || bytes.split(|b| *b == b'\n').filter(|l| !l.iter().all(u8::is_ascii_whitespace));
+        // A line of a damaged document in many lines can be a scalar; only a whole object or array is an element.
+        let is_element = |line: &[u8]| matches!(json::parse(line), Ok(Json::Object(_) | Json::Array(_)));
+        if lines().nth(1).is_none() || !lines().any(is_element) {
+            return Err(error);
+        }
+        for line in lines() {
+            match json::parse_counted(line, &mut self.values) {
+                Ok(value) => self.explode(value, vec!["ndjson"], 0),
+                Err(error) => self.found.push(Element::Bad { bytes: line.to_vec(), error }),
+            }
+            if self.found.len() > MAX_ELEMENTS {
+                break;
+            }
+        }
+        Ok(())
     }
-    if depth < 4 {
-        match wrapper_of(&value) {
+
+    fn explode(&mut self, value: Json<'a>, mut envelope: Vec<&'static str>, depth: usize) {
+        if self.found.len() > MAX_ELEMENTS {
+            return;
+        }
+        match if depth < MAX_WRAPPERS { wrapper_of(&value) } else { Wrapper::None } {
+            Wrapper::None => self.found.push(Element::Good { json: value, envelope }),
             Wrapper::Array => {
                 envelope.push("array");
                 let Json::Array(items) = value else { return };
-                items.into_iter().for_each(|item| explode(item, envelope.clone(), depth + 1, found));
-                return;
+                items.into_iter().for_each(|item| self.explode(item, envelope.clone(), depth + 1));
             }
             Wrapper::Member(name, path) => {
-                if let Some(inner) = take(value.clone(), path) {
-                    envelope.push(name);
-                    return explode(inner, envelope, depth + 1, found);
-                }
+                envelope.push(name);
+                let Some(inner) = take(value, path) else { return };
+                self.explode(inner, envelope, depth + 1);
             }
             Wrapper::TextMember(name, key) => {
-                if let Some(inner) = value.get(key).and_then(Json::text).and_then(|t| json::parse(t.as_bytes()).ok()) {
-                    envelope.push(name);
-                    return explode(inner.into_owned(), envelope, depth + 1, found);
+                let text = value.get(key).and_then(Json::text).unwrap_or_default();
+                match json::parse_counted(text.as_bytes(), &mut self.values).map(Json::into_owned) {
+                    Ok(inner) => {
+                        envelope.push(name);
+                        self.explode(inner, envelope, depth + 1);
+                    }
+                    // Text that only looks like JSON: the adapter says what it is.
+                    Err(json::JsonError::Syntax { .. }) => self.found.push(Element::Good { json: value, envelope }),
+                    Err(error) => self.found.push(Element::Bad { bytes: value.compact().into_bytes(), error }),
                 }
             }
-            Wrapper::None => {}
         }
     }
-    found.push(Element::Good { json: value, envelope });
 }
 
 enum Wrapper {
@@ -158,11 +193,12 @@ fn wrapper_of(value: &Json<'_>) -> Wrapper {
     if matches!(value, Json::Array(_)) {
         return Wrapper::Array;
     }
-    let has = |key: &str| value.get(key).is_some();
-    if matches!(value.get("records"), Some(Json::Array(_))) && value.members().len() <= 2 {
+    // A wrapper that holds its content twice is left on: taking it off would lose one of the two.
+    let has = |key: &str| value.members().iter().filter(|(k, _)| k == key).count() == 1;
+    if has("records") && matches!(value.get("records"), Some(Json::Array(_))) && value.members().len() <= 2 {
         return Wrapper::Member("records", &["records"]);
     }
-    if has("cloudEventsVersion") && value.at("data.events").is_some() {
+    if has("cloudEventsVersion") && has("data") && value.at("data.events").is_some() {
         return Wrapper::Member("okta_hook", &["data", "events"]);
     }
     if has("detail-type") && has("detail") {
@@ -171,7 +207,7 @@ fn wrapper_of(value: &Json<'_>) -> Wrapper {
     if has("specversion") && has("data") {
         return Wrapper::Member("cloudevents", &["data"]);
     }
-    if value.get("log").and_then(Json::text).is_some_and(|t| t.trim_start().starts_with('{')) && !has("eventType") {
+    if has("log") && value.get("log").and_then(Json::text).is_some_and(|t| t.trim_start().starts_with('{')) && !has("eventType") {
         return Wrapper::TextMember("k8s_log", "log");
     }
     Wrapper::None

@@ -12,6 +12,7 @@ pub mod columns;
 pub mod decode;
 pub mod envelope;
 pub mod json;
+mod kept;
 pub mod keys;
 pub mod protobuf;
 pub mod reader;

@@ -74,38 +74,27 @@ fn message(bytes: &[u8], fields: &'static [Field], depth: usize, budget: &mut us
         return None;
     }
     let mut members: Vec<(Cow<'static, str>, Json<'static>)> = Vec::new();
+    // Where the list or map of each field of the table stands in `members`.
+    let mut slots: Vec<Option<usize>> = vec![None; fields.len()];
     let mut rest = bytes;
     while !rest.is_empty() {
         *budget = budget.checked_sub(1)?;
         let (number, raw) = field(&mut rest)?;
-        let Some(spec) = fields.iter().find(|f| f.number == number) else { continue };
+        let Some(index) = fields.iter().position(|f| f.number == number) else { continue };
+        let spec = &fields[index];
         if let Wire::Map(of) = spec.wire {
             let Raw::Bytes(entry) = raw else { return None };
             let (key, value) = map_entry(entry, of, depth, budget)?;
-            slot(
-                &mut members,
-                spec.name,
-                || Json::Object(Vec::new()),
-                |json| {
-                    if let Json::Object(entries) = json {
-                        entries.push((key, value));
-                    }
-                },
-            );
+            if let Json::Object(entries) = slot(&mut members, &mut slots[index], spec.name, Json::Object(Vec::new())) {
+                entries.push((key, value));
+            }
             continue;
         }
         let value = convert(&raw, spec.wire, depth, budget)?;
         if spec.repeated {
-            slot(
-                &mut members,
-                spec.name,
-                || Json::Array(Vec::new()),
-                |json| {
-                    if let Json::Array(items) = json {
-                        items.push(value);
-                    }
-                },
-            );
+            if let Json::Array(items) = slot(&mut members, &mut slots[index], spec.name, Json::Array(Vec::new())) {
+                items.push(value);
+            }
         } else {
             members.push((Cow::Borrowed(spec.name), value));
         }
@@ -113,17 +102,18 @@ fn message(bytes: &[u8], fields: &'static [Field], depth: usize, budget: &mut us
     Some(Json::Object(members))
 }
 
-fn slot(
-    members: &mut Vec<(Cow<'static, str>, Json<'static>)>,
+/// The one list or map of a field, made at its first occurrence.
+fn slot<'m>(
+    members: &'m mut Vec<(Cow<'static, str>, Json<'static>)>,
+    at: &mut Option<usize>,
     name: &'static str,
-    empty: impl FnOnce() -> Json<'static>,
-    fill: impl FnOnce(&mut Json<'static>),
-) {
-    let index = members.iter().position(|(n, _)| n == name).unwrap_or_else(|| {
-        members.push((Cow::Borrowed(name), empty()));
+    empty: Json<'static>,
+) -> &'m mut Json<'static> {
+    let index = *at.get_or_insert_with(|| {
+        members.push((Cow::Borrowed(name), empty));
         members.len() - 1
     });
-    fill(&mut members[index].1);
+    &mut members[index].1
 }
 
 fn convert(raw: &Raw<'_>, wire: Wire, depth: usize, budget: &mut usize) -> Option<Json<'static>> {

@@ -11,6 +11,8 @@ use crate::time::{self, TimeFormat};
 pub const MAX_EXT: usize = 64;
 /// Most bytes of one leaf in `ext`.
 pub const MAX_EXT_BYTES: usize = 1024;
+/// Most bytes of the path of a leaf in `ext`.
+const MAX_EXT_PATH: usize = 256;
 
 /// A reading view of one element.
 #[derive(Debug)]
@@ -53,29 +55,83 @@ impl<'a> Reader<'a> {
         self.json.at(path)
     }
 
+    /// The whole element.
+    pub fn peek_all(&self) -> &'a Json<'a> {
+        self.json
+    }
+
     /// Text at a path. Known spellings of nothing (`null`, `unknown`, `-`) read as missing.
     pub fn text(&self, path: &str) -> Option<String> {
-        self.at(path).and_then(Json::scalar).filter(|t| !is_nothing(t))
+        self.typed(path, "text", Json::scalar).filter(|t| !is_nothing(t))
+    }
+
+    /// Text at a path when it is of a kind; else it stays unread and so goes to `ext`.
+    pub fn text_if(&self, path: &str, is_of_kind: impl Fn(&str) -> bool) -> Option<String> {
+        let text = self.json.at(path).and_then(Json::scalar).filter(|t| is_of_kind(t))?;
+        self.used(path);
+        Some(text)
+    }
+
+    /// An object at a path; another type becomes a fault, and stays unread.
+    pub fn object(&self, path: &str) -> Option<&'a Json<'a>> {
+        let value = self.json.at(path).filter(|v| !v.is_empty())?;
+        if let Json::Object(_) = value {
+            self.used(path);
+            return Some(value);
+        }
+        self.fault(format!("{path} is no object"));
+        None
     }
 
     /// Integer at a path.
     pub fn integer(&self, path: &str) -> Option<i64> {
-        self.at(path).and_then(Json::integer)
+        self.typed(path, "integer", Json::integer)
     }
 
     /// Boolean at a path.
     pub fn flag(&self, path: &str) -> Option<bool> {
-        self.at(path).and_then(Json::flag)
+        self.typed(path, "boolean", Json::flag)
     }
 
     /// Float at a path.
     pub fn double(&self, path: &str) -> Option<f64> {
-        self.at(path).and_then(Json::double)
+        self.typed(path, "finite number", Json::double)
     }
 
     /// Texts at a path: an array, or one string split at spaces and commas.
     pub fn texts(&self, path: &str) -> Option<Vec<String>> {
-        self.at(path).and_then(Json::texts)
+        self.typed(path, "list of texts", Json::texts)
+    }
+
+    /// The items of an array at a path; one object where a list belongs is a list of one.
+    pub fn items(&self, path: &str) -> &'a [Json<'a>] {
+        match self.json.at(path) {
+            Some(Json::Array(items)) => {
+                self.used(path);
+                items
+            }
+            Some(object @ Json::Object(_)) => {
+                self.used(path);
+                std::slice::from_ref(object)
+            }
+            None | Some(Json::Null) => &[],
+            Some(_) => {
+                self.fault(format!("{path} is no list"));
+                &[]
+            }
+        }
+    }
+
+    /// A value of a type; another type becomes a fault, and the value stays unread and so goes to `ext`.
+    fn typed<T>(&self, path: &str, wanted: &str, read: impl Fn(&Json<'a>) -> Option<T>) -> Option<T> {
+        let value = self.json.at(path)?;
+        let found = read(value);
+        if found.is_some() || value.is_empty() {
+            self.used(path);
+        } else {
+            self.fault(format!("{path} is no {wanted}"));
+        }
+        found
     }
 
     /// Time at a path; a value that is no time becomes a fault of the element.
@@ -119,10 +175,11 @@ impl<'a> Reader<'a> {
 }
 
 /// Spellings of a missing value that real sources use (trap 6 of the source notes).
-fn is_nothing(text: &str) -> bool {
+pub(crate) fn is_nothing(text: &str) -> bool {
     matches!(text, "null" | "unknown" | "-" | "none" | "undefined")
 }
 
+/// Leaves below `value`; `used` paths are left out. A key with a dot in it is no path, so nothing below it counts as used.
 fn collect(value: &Json<'_>, path: &mut String, used: &[String], out: &mut Vec<(String, String)>) {
     if out.len() >= MAX_EXT || used.iter().any(|u| u == path) {
         return;
@@ -133,7 +190,7 @@ fn collect(value: &Json<'_>, path: &mut String, used: &[String], out: &mut Vec<(
             path.push('.');
         }
         path.push_str(key);
-        collect(value, path, used, out);
+        collect(value, path, if key.contains('.') { &[] } else { used }, out);
         path.truncate(length);
     };
     match value {
@@ -142,11 +199,17 @@ fn collect(value: &Json<'_>, path: &mut String, used: &[String], out: &mut Vec<(
         Json::Null => {}
         leaf => {
             let mut text = leaf.compact();
-            if text.len() > MAX_EXT_BYTES {
-                let end = (0..=MAX_EXT_BYTES).rev().find(|i| text.is_char_boundary(*i)).unwrap_or(0);
-                text.truncate(end);
-            }
-            out.push((path.clone(), text));
+            text.truncate(text.floor_char_boundary(MAX_EXT_BYTES));
+            out.push((unlike(&path[..path.floor_char_boundary(MAX_EXT_PATH)], out), text));
         }
     }
+}
+
+/// A path that no other leaf has: repeated keys and cut paths get a number, for keys of a map are unique.
+fn unlike(path: &str, others: &[(String, String)]) -> String {
+    let taken = |candidate: &str| others.iter().any(|(other, _)| other == candidate);
+    if !taken(path) {
+        return path.to_owned();
+    }
+    (2..).map(|n| format!("{path}#{n}")).find(|candidate| !taken(candidate)).unwrap_or_default()
 }

@@ -56,10 +56,25 @@ const SECRET_KEYS: &[&str] = &[
 
 /// Most depth of JSON inside strings.
 const MAX_INNER: usize = 3;
+/// Shortest text that a pattern can match.
+const MIN_SECRET: usize = 7;
+
+/// Longest path that is noted, bytes.
+const MAX_PATH: usize = 256;
+
+/// On its own: beside the other patterns a long text without a dot would be scanned again for each of their finds.
+static JWT: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.?[A-Za-z0-9_-]*").expect("the JWT pattern is valid"));
+
+/// A secret key with its value in text that is no JSON, such as a record that was cut.
+static KEYED: LazyLock<Regex> = LazyLock::new(|| {
+    let keys: Vec<String> = SECRET_KEYS.iter().map(|key| regex::escape(key).replace('_', "[_-]")).collect();
+    let pattern = format!(r#"(?is)("(?:{})"\s*:\s*)(?:"((?:[^"\\]|\\.)*)(?:"|\\?$)|(-?[0-9][0-9.eE+-]*))"#, keys.join("|"));
+    Regex::new(&pattern).expect("the pattern of secret keys is valid")
+});
 
 static SECRET_TEXT: LazyLock<Regex> = LazyLock::new(|| {
     let patterns = [
-        r"eyJ[A-Za-z0-9_-]{8,}\.[A-Za-z0-9_-]{8,}\.?[A-Za-z0-9_-]*",
         r"-----BEGIN [A-Z ]*PRIVATE KEY-----[\s\S]*?(?:-----END [A-Z ]*PRIVATE KEY-----|$)",
         r"(?i)\bbearer\s+[A-Za-z0-9._~+/=-]{8,}",
         r"\b(?:sk|pk|rk)[-_](?:live|test|proj|ant)[-_][A-Za-z0-9_-]{8,}",
@@ -105,7 +120,29 @@ impl<'k> Redactor<'k> {
 
     /// Redacts free text, for rejections that are no JSON and for reasons that quote input.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        SECRET_TEXT.replace_all(text, |found: &regex::Captures<'_>| self.keys.token(self.tenant, "secret", &found[0]))
+        let token = |found: &regex::Captures<'_>| self.keys.token(self.tenant, "secret", &found[0]);
+        let text = chain(Cow::Borrowed(text), |t| JWT.replace_all(t, token));
+        let text = chain(text, |t| SECRET_TEXT.replace_all(t, token));
+        if !text.contains('"') {
+            return text;
+        }
+        chain(text, |t| KEYED.replace_all(t, |found: &regex::Captures<'_>| self.keyed(found)))
+    }
+
+    /// Redacts the value of a header or another named text.
+    pub fn named(&self, name: &str, value: &str) -> String {
+        if is_secret_key(name) && !is_token(value) && !value.is_empty() {
+            return self.keys.token(self.tenant, "secret", value);
+        }
+        self.text(value).into_owned()
+    }
+
+    fn keyed(&self, found: &regex::Captures<'_>) -> String {
+        let value = found.get(2).or(found.get(3)).map_or("", |m| m.as_str());
+        if value.is_empty() || is_token(value) {
+            return found[0].to_owned();
+        }
+        format!("{}\"{}\"", &found[1], self.keys.token(self.tenant, "secret", value))
     }
 
     fn walk(&self, value: &mut Json<'_>, path: &mut String, inner: usize, done: &mut Redactions) {
@@ -113,8 +150,14 @@ impl<'k> Redactor<'k> {
             Json::Object(members) => {
                 for (key, member) in members {
                     let length = path.len();
+                    // A caller can put a secret into the name of an argument too; no pattern is shorter.
+                    let clean = if key.len() < MIN_SECRET { None } else { owned(self.text(key)) };
                     path.push('/');
-                    path.push_str(key);
+                    path.push_str(clean.as_deref().unwrap_or(key));
+                    if let Some(clean) = clean {
+                        *key = Cow::Owned(clean);
+                        note(path, done);
+                    }
                     if is_secret_key(key) && !matches!(member, Json::Null | Json::Bool(_)) {
                         self.take_out(member, path, done);
                     } else {
@@ -142,7 +185,7 @@ impl<'k> Redactor<'k> {
 
     fn take_out(&self, value: &mut Json<'_>, path: &str, done: &mut Redactions) {
         let clear = value.scalar().unwrap_or_else(|| value.compact());
-        if clear.is_empty() || clear.starts_with("tok1.") {
+        if clear.is_empty() || is_token(&clear) {
             return;
         }
         *value = Json::Text(Cow::Owned(self.keys.token(self.tenant, "secret", &clear)));
@@ -152,27 +195,40 @@ impl<'k> Redactor<'k> {
     /// The clean text, when anything had to go.
     fn clean_text(&self, text: &str, path: &mut String, inner: usize, done: &mut Redactions) -> Option<String> {
         if inner < MAX_INNER
-            && text.len() > 1
-            && matches!(text.as_bytes()[0], b'{' | b'[')
+            && text.trim_start().starts_with(['{', '['])
             && let Ok(mut nested) = json::parse(text.as_bytes())
         {
             let before = done.paths.len();
             self.walk(&mut nested, path, inner + 1, done);
             return (done.paths.len() > before).then(|| nested.compact());
         }
-        match self.text(text) {
-            Cow::Borrowed(_) => None,
-            Cow::Owned(clean) => {
-                note(path, done);
-                Some(clean)
-            }
-        }
+        let clean = owned(self.text(text))?;
+        note(path, done);
+        Some(clean)
     }
+}
+
+/// The text that a step made of another; borrowed stays borrowed when nothing changed.
+fn chain<'t>(text: Cow<'t, str>, step: impl Fn(&str) -> Cow<'_, str>) -> Cow<'t, str> {
+    match owned(step(&text)) {
+        Some(changed) => Cow::Owned(changed),
+        None => text,
+    }
+}
+
+fn owned(text: Cow<'_, str>) -> Option<String> {
+    if let Cow::Owned(changed) = text { Some(changed) } else { None }
+}
+
+/// Whether a value is a token of ours: by its whole form, for a secret can begin with `tok1.` too.
+fn is_token(value: &str) -> bool {
+    let digest = value.strip_prefix("tok1.").and_then(|rest| rest.split_once(".1.")).map_or("", |(_, digest)| digest);
+    digest.len() == 26 && digest.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
 fn note(path: &str, done: &mut Redactions) {
     if done.paths.len() < 64 {
-        done.paths.push(path.to_owned());
+        done.paths.push(path[..path.floor_char_boundary(MAX_PATH)].to_owned());
     }
 }
 

@@ -70,7 +70,7 @@ impl From<crate::json::JsonError> for Reject {
         let code = match error {
             JsonError::NotUtf8(_) | JsonError::Syntax { .. } => Code::NotJson,
             JsonError::TooDeep => Code::TooDeep,
-            JsonError::TooMany => Code::TooLarge,
+            JsonError::TooMany | JsonError::TooManyElements => Code::TooLarge,
         };
         Self::new(code, error.to_string())
     }
@@ -81,6 +81,7 @@ impl From<crate::envelope::UnpackError> for Reject {
         use crate::envelope::UnpackError;
         match &error {
             UnpackError::Damaged(_, source) => Self::new(Code::DamagedCompression, format!("{error}: {source}")),
+            UnpackError::TooManyLayers => Self::new(Code::TooDeep, error.to_string()),
             UnpackError::TooLarge(_) => Self::new(Code::TooLarge, error.to_string()),
         }
     }

@@ -50,6 +50,11 @@ pub struct TimeError {
 /// Latest time that is read: the end of 9999.
 const MAX_MICROS: i64 = 253_402_300_799_999_999;
 
+/// Whether microseconds since 1970 lie within the years that are kept, 1970 to 9999.
+pub fn is_kept(micros: i64) -> bool {
+    (0..=MAX_MICROS).contains(&micros)
+}
+
 /// Reads a time out of a JSON string or number.
 ///
 /// # Errors
@@ -77,7 +82,7 @@ pub fn read_text(text: &str, format: TimeFormat) -> Result<ReadTime, TimeError> 
         TimeFormat::EpochMicros => epoch(trimmed, 0),
         TimeFormat::EpochNanos => epoch(trimmed, -3),
     };
-    found.filter(|t| (0..=MAX_MICROS).contains(&t.micros)).ok_or_else(|| fault(text, format))
+    found.filter(|t| is_kept(t.micros)).ok_or_else(|| fault(text, format))
 }
 
 fn fault(text: &str, format: TimeFormat) -> TimeError {
@@ -171,7 +176,7 @@ fn zone(text: &str) -> Option<(i32, bool)> {
     let digits: String = text[1..].chars().filter(|c| *c != ':').collect();
     let (hours, minutes) = match digits.len() {
         2 => (number(&digits)?, 0),
-        4 => (number(&digits[..2])?, number(&digits[2..])?),
+        4 => (number(digits.get(..2)?)?, number(digits.get(2..)?)?),
         _ => return None,
     };
     (hours <= 14 && minutes < 60).then_some((sign * (hours * 60 + minutes) as i32, false))

@@ -5,16 +5,24 @@
 //! decision's `timestamp` is when its record was built, once seen 125 s later. `EFFECT_ALLOW` beside an
 //! evaluation error is kept as allow with the error in `pdp_errors`.
 
+mod wire;
+
+use std::collections::BTreeMap;
+
 use crate::adapters::{Draft, Input, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::columns::Row;
 use crate::json::Json;
-use crate::protobuf::{self, Field, Wire};
+use crate::protobuf;
 use crate::reader::{Reader, TimeField};
 use crate::reject::{Code, Reject};
 use crate::time::TimeFormat;
 
 const ENCODING_HEADER: &str = "cerbos.audit.encoding";
 const KIND_HEADER: &str = "cerbos.audit.kind";
+/// Most decisions in one record; Cerbos itself allows 50 resources of 50 actions unless told otherwise.
+const MAX_EVENTS: usize = 10_000;
+/// Most bytes that the decisions of one record may hold together.
+const MAX_UNFOLDED: usize = 64 << 20;
 
 pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     let r = input.reader;
@@ -22,13 +30,15 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
         return Err(unknown_shape("cerbos", "`callId`"));
     };
     let base = common(r, &call_id);
-    let is_access = header(input.headers, KIND_HEADER).map_or(r.peek("method").is_some(), |kind| kind == "access");
-    let mut drafts = if is_access {
-        vec![access(base, r)]
-    } else if r.peek("checkResources").is_some() {
-        check(&base, r, input)
-    } else if r.peek("planResources").is_some() {
+    let has = |key: &str| r.peek(key).is_some_and(|v| !v.is_empty());
+    let is_access = header(input.headers, KIND_HEADER).map_or(has("method"), |kind| kind == "access");
+    // A decision that is there is read, whatever a header or another field says.
+    let mut drafts = if has("checkResources") {
+        check(&base, r, input)?
+    } else if has("planResources") {
         vec![plan(base, r)]
+    } else if is_access {
+        vec![access(base, r)]
     } else {
         vec![Draft { row: undecided(base, r), kind: "decision", native_id: None, path: None }]
     };
@@ -65,35 +75,86 @@ fn access(mut row: Row, r: &Reader<'_>) -> Draft {
     row.activity = Some("access".into());
     row.protocol = Some("grpc".into());
     row.method = r.text("method");
-    // protojson leaves 0 out: no status is success.
-    let status = r.integer("statusCode").unwrap_or(0);
-    row.outcome = Some(if status == 0 { "success" } else { "error" }.into());
+    // protojson leaves 0 out: no status is success. A status that is no number is not.
+    let absent = r.peek("statusCode").is_none_or(Json::is_empty);
+    let status = r.integer("statusCode").or(absent.then_some(0));
+    let outcome = match status {
+        Some(0) => "success",
+        Some(_) => "error",
+        None => "unknown",
+    };
+    row.outcome = Some(outcome.into());
     row.outcome_ground = Some("source_field".into());
-    row.outcome_code = Some(status.to_string());
+    row.outcome_code = status.map(|s| s.to_string());
     row.source_event_type = Some("access".into());
     Draft { row, kind: "access", native_id: None, path: None }
 }
 
-fn check(base: &Row, r: &Reader<'_>, input: &Input<'_>) -> Vec<Draft> {
-    let inputs = r.at("checkResources.inputs").map(Json::items).unwrap_or_default();
-    let outputs = r.at("checkResources.outputs").map(Json::items).unwrap_or_default();
+fn check(base: &Row, r: &Reader<'_>, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
+    let inputs = r.items("checkResources.inputs");
+    let outputs = r.items("checkResources.outputs");
+    bounded(r, inputs, outputs)?;
     let mut drafts = Vec::new();
     for (i, request) in inputs.iter().enumerate() {
         let output = outputs.get(i);
-        let actions = request.get("actions").map(Json::items).unwrap_or_default();
-        for action in actions.iter().filter_map(Json::scalar) {
+        let allowed = output.map(allowed);
+        let before = drafts.len();
+        for action in actions(request).filter_map(Json::scalar) {
             let mut row = base.clone();
             asked(&mut row, request, input);
             row.actions_requested = request.get("actions").and_then(Json::texts);
+            row.actions_approved.clone_from(&allowed);
             decided(&mut row, output, &action);
             row.source_event_type = Some("decision".into());
             drafts.push(Draft { row, kind: "decision", native_id: None, path: Some(format!("input/{i}/{action}")) });
+        }
+        if drafts.len() == before {
+            r.fault(format!("checkResources.inputs.{i} asks for no action"));
         }
     }
     if drafts.is_empty() {
         drafts.push(Draft { row: undecided(base.clone(), r), kind: "decision", native_id: None, path: None });
     }
-    drafts
+    Ok(drafts)
+}
+
+/// The actions asked for: a list, or one as text.
+fn actions<'j>(request: &'j Json<'j>) -> impl Iterator<Item = &'j Json<'j>> {
+    let list: &[Json<'_>] = match request.get("actions") {
+        Some(Json::Array(items)) => items,
+        Some(text @ Json::Text(_)) => std::slice::from_ref(text),
+        _ => &[],
+    };
+    list.iter()
+}
+
+/// Refuses a record whose events together would be far larger than itself: each repeats its input, its output and
+/// what the record says once for all.
+fn bounded(r: &Reader<'_>, inputs: &[Json<'_>], outputs: &[Json<'_>]) -> Result<(), Reject> {
+    let mut rest = r.peek_all().compact().len();
+    let (mut events, mut unfolded) = (0, 0);
+    for (i, request) in inputs.iter().enumerate() {
+        let size = request.compact().len() + outputs.get(i).map_or(0, |o| o.compact().len());
+        let count = actions(request).count();
+        rest = rest.saturating_sub(size);
+        events += count;
+        unfolded += count * size;
+    }
+    unfolded += events * rest;
+    if events > MAX_EVENTS || unfolded > MAX_UNFOLDED {
+        let reason =
+            format!("the record unfolds to {events} decisions of {unfolded} bytes, more than {MAX_EVENTS} or {MAX_UNFOLDED} bytes");
+        return Err(Reject::new(Code::TooLarge, reason));
+    }
+    Ok(())
+}
+
+/// Actions that an output allows, in its order.
+fn allowed(output: &Json<'_>) -> Vec<String> {
+    let actions = output.get("actions").map(Json::members).unwrap_or_default();
+    let effects: BTreeMap<&str, &Json<'_>> = actions.iter().map(|(k, v)| (k.as_ref(), v)).collect();
+    let is_allowed = |action: &str| effects.get(action).and_then(|e| e.get("effect")).and_then(Json::text) == Some("EFFECT_ALLOW");
+    actions.iter().map(|(k, _)| k.to_string()).filter(|a| is_allowed(a)).collect()
 }
 
 /// Who asked for what, from a check or plan input.
@@ -157,11 +218,10 @@ fn token(row: &mut Row, request: &Json<'_>) {
 }
 
 fn decided(row: &mut Row, output: Option<&Json<'_>>, action: &str) {
-    let effect_of = |o: &Json<'_>, a: &str| o.get("actions").and_then(|m| m.get(a)).and_then(|e| e.get("effect")).and_then(Json::scalar);
     row.action_requested = Some(action.into());
     let entry = output.and_then(|o| o.get("actions")).and_then(|m| m.get(action));
     let text = |key: &str| entry.and_then(|e| e.get(key)).and_then(Json::scalar);
-    let effect = output.and_then(|o| effect_of(o, action));
+    let effect = text("effect");
     let (decision, outcome) = match effect.as_deref() {
         Some("EFFECT_ALLOW") => ("allow", "success"),
         Some("EFFECT_DENY" | "EFFECT_NO_MATCH") => ("deny", "denied"),
@@ -175,10 +235,6 @@ fn decided(row: &mut Row, output: Option<&Json<'_>>, action: &str) {
     row.policy_scope = text("scope").or_else(|| row.policy_scope.take());
     row.action_approved = (decision == "allow").then(|| action.to_owned());
     let Some(output) = output else { return };
-    let allowed = output.get("actions").map(Json::members).unwrap_or_default().iter();
-    let allowed: Vec<String> =
-        allowed.map(|(k, _)| k.to_string()).filter(|a| effect_of(output, a).as_deref() == Some("EFFECT_ALLOW")).collect();
-    row.actions_approved = Some(allowed);
     let said = output.get("outputs").map(Json::items).unwrap_or_default();
     let of_action = |o: &&Json<'_>| o.get("action").and_then(Json::text).is_none_or(|a| a == action);
     let reasons: Vec<String> = said.iter().filter(of_action).filter_map(|o| o.get("val")).map(reason_of).collect();
@@ -257,114 +313,9 @@ pub(super) fn from_protobuf(bytes: &[u8], headers: &[(String, Vec<u8>)]) -> Opti
         return None;
     }
     let access = header(headers, KIND_HEADER).as_deref() == Some("access");
-    let fields = if access { ACCESS } else { DECISION };
+    let fields = if access { wire::ACCESS } else { wire::DECISION };
     Some(
         protobuf::read(bytes, fields)
             .ok_or_else(|| Reject::new(Code::NotProtobuf, "the record is marked protobuf and cannot be read as such")),
     )
 }
-
-// Field numbers of cerbos.audit.v1 and cerbos.engine.v1 (Cerbos v0.55.0, Apache-2.0).
-const META_VALUES: &[Field] = &[Field::many(1, "values", Wire::Text)];
-const PEER: &[Field] = &[
-    Field::one(1, "address", Wire::Text),
-    Field::one(2, "authInfo", Wire::Text),
-    Field::one(3, "userAgent", Wire::Text),
-    Field::one(4, "forwardedFor", Wire::Text),
-];
-const ANNOTATIONS: &[Field] = &[Field::one(1, "annotations", Wire::Map(&Wire::Value))];
-const DISK: &[Field] = &[Field::one(1, "directory", Wire::Text)];
-const GIT: &[Field] = &[Field::one(1, "repositoryUrl", Wire::Text), Field::one(2, "branch", Wire::Text), Field::one(4, "hash", Wire::Text)];
-const POLICY_SOURCE: &[Field] = &[Field::one(3, "disk", Wire::Message(DISK)), Field::one(4, "git", Wire::Message(GIT))];
-const ACCESS: &[Field] = &[
-    Field::one(1, "callId", Wire::Text),
-    Field::one(2, "timestamp", Wire::Timestamp),
-    Field::one(3, "peer", Wire::Message(PEER)),
-    Field::one(4, "metadata", Wire::Map(&Wire::Message(META_VALUES))),
-    Field::one(5, "method", Wire::Text),
-    Field::one(6, "statusCode", Wire::Number),
-    Field::one(7, "oversized", Wire::Flag),
-    Field::one(8, "policySource", Wire::Message(POLICY_SOURCE)),
-    Field::one(9, "requestContext", Wire::Message(ANNOTATIONS)),
-];
-const RESOURCE: &[Field] = &[
-    Field::one(1, "kind", Wire::Text),
-    Field::one(2, "policyVersion", Wire::Text),
-    Field::one(3, "id", Wire::Text),
-    Field::one(4, "attr", Wire::Map(&Wire::Value)),
-    Field::one(5, "scope", Wire::Text),
-];
-const PRINCIPAL: &[Field] = &[
-    Field::one(1, "id", Wire::Text),
-    Field::one(2, "policyVersion", Wire::Text),
-    Field::many(3, "roles", Wire::Text),
-    Field::one(4, "attr", Wire::Map(&Wire::Value)),
-    Field::one(5, "scope", Wire::Text),
-];
-const JWT: &[Field] = &[Field::one(1, "claims", Wire::Map(&Wire::Value))];
-const AUX_DATA: &[Field] = &[Field::one(1, "jwt", Wire::Map(&Wire::Value)), Field::one(2, "jwts", Wire::Map(&Wire::Message(JWT)))];
-const CHECK_INPUT: &[Field] = &[
-    Field::one(1, "requestId", Wire::Text),
-    Field::one(2, "resource", Wire::Message(RESOURCE)),
-    Field::one(3, "principal", Wire::Message(PRINCIPAL)),
-    Field::many(4, "actions", Wire::Text),
-    Field::one(5, "auxData", Wire::Message(AUX_DATA)),
-];
-const EFFECTS: &[&str] = &["EFFECT_UNSPECIFIED", "EFFECT_ALLOW", "EFFECT_DENY", "EFFECT_NO_MATCH"];
-const ACTION_EFFECT: &[Field] =
-    &[Field::one(1, "effect", Wire::Enum(EFFECTS)), Field::one(2, "policy", Wire::Text), Field::one(3, "scope", Wire::Text)];
-const CEL_ERROR: &[Field] = &[Field::one(1, "expression", Wire::Text), Field::one(2, "message", Wire::Text)];
-const EVALUATION_ERROR: &[Field] = &[Field::one(1, "celError", Wire::Message(CEL_ERROR))];
-const OUTPUT_ENTRY: &[Field] = &[
-    Field::one(1, "src", Wire::Text),
-    Field::one(2, "val", Wire::Value),
-    Field::one(3, "action", Wire::Text),
-    Field::one(4, "error", Wire::Text),
-];
-const CHECK_OUTPUT: &[Field] = &[
-    Field::one(1, "requestId", Wire::Text),
-    Field::one(2, "resourceId", Wire::Text),
-    Field::one(3, "actions", Wire::Map(&Wire::Message(ACTION_EFFECT))),
-    Field::many(4, "effectiveDerivedRoles", Wire::Text),
-    Field::many(6, "outputs", Wire::Message(OUTPUT_ENTRY)),
-    Field::many(7, "evaluationErrors", Wire::Message(EVALUATION_ERROR)),
-];
-const CHECK_RESOURCES: &[Field] = &[
-    Field::many(1, "inputs", Wire::Message(CHECK_INPUT)),
-    Field::many(2, "outputs", Wire::Message(CHECK_OUTPUT)),
-    Field::one(3, "error", Wire::Text),
-];
-const PLAN_RESOURCE: &[Field] =
-    &[Field::one(1, "kind", Wire::Text), Field::one(2, "attr", Wire::Map(&Wire::Value)), Field::one(4, "scope", Wire::Text)];
-const PLAN_INPUT: &[Field] = &[
-    Field::one(1, "requestId", Wire::Text),
-    Field::one(2, "action", Wire::Text),
-    Field::one(3, "principal", Wire::Message(PRINCIPAL)),
-    Field::one(4, "resource", Wire::Message(PLAN_RESOURCE)),
-    Field::one(5, "auxData", Wire::Message(AUX_DATA)),
-    Field::many(7, "actions", Wire::Text),
-];
-const PLAN_KINDS: &[&str] = &["KIND_UNSPECIFIED", "KIND_ALWAYS_ALLOWED", "KIND_ALWAYS_DENIED", "KIND_CONDITIONAL"];
-const PLAN_FILTER: &[Field] = &[Field::one(1, "kind", Wire::Enum(PLAN_KINDS))];
-const PLAN_OUTPUT: &[Field] = &[
-    Field::one(1, "requestId", Wire::Text),
-    Field::one(6, "filter", Wire::Message(PLAN_FILTER)),
-    Field::one(7, "filterDebug", Wire::Text),
-];
-const PLAN_RESOURCES: &[Field] = &[
-    Field::one(1, "input", Wire::Message(PLAN_INPUT)),
-    Field::one(2, "output", Wire::Message(PLAN_OUTPUT)),
-    Field::one(3, "error", Wire::Text),
-];
-const DECISION: &[Field] = &[
-    Field::one(1, "callId", Wire::Text),
-    Field::one(2, "timestamp", Wire::Timestamp),
-    Field::one(3, "peer", Wire::Message(PEER)),
-    Field::one(6, "error", Wire::Text),
-    Field::one(7, "checkResources", Wire::Message(CHECK_RESOURCES)),
-    Field::one(8, "planResources", Wire::Message(PLAN_RESOURCES)),
-    Field::one(15, "metadata", Wire::Map(&Wire::Message(META_VALUES))),
-    Field::one(17, "oversized", Wire::Flag),
-    Field::one(18, "policySource", Wire::Message(POLICY_SOURCE)),
-    Field::one(19, "requestContext", Wire::Message(ANNOTATIONS)),
-];

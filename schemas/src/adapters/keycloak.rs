@@ -153,9 +153,10 @@ fn admin(row: &mut Row, r: &Reader<'_>, operation: &str) {
     row.delegator_issuer = r.text("authDetails.realmId");
     row.delegator_type = row.delegator_id.as_ref().map(|_| "user".into());
     set_address(row, r.text("authDetails.ipAddress"), true);
-    if let Some(representation) = r.at("representation").and_then(Json::text) {
-        row.params_bytes = i64::try_from(representation.len()).ok();
-        row.params_json = Some(representation.to_owned());
+    if let Some(representation) = r.at("representation").filter(|v| !v.is_empty()) {
+        let text = representation.text().map_or_else(|| representation.compact(), str::to_owned);
+        row.params_bytes = i64::try_from(text.len()).ok();
+        row.params_json = Some(text);
         row.params_state = Some("present".into());
     }
 }

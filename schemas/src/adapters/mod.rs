@@ -13,7 +13,7 @@ mod toolhive;
 use crate::columns::Row;
 use crate::json::Json;
 use crate::keys::Keys;
-use crate::reader::{Reader, TimeField};
+use crate::reader::{Reader, TimeField, is_nothing};
 use crate::reject::{Code, Reject};
 
 /// The adapters that exist, by their names in configuration.
@@ -104,7 +104,7 @@ impl Adapter {
             Self::Opa => json.get("decision_id"),
             Self::Toolhive => json.get("audit_id"),
         };
-        id.and_then(Json::scalar).is_none()
+        id.and_then(Json::scalar).is_none_or(|id| is_nothing(&id))
     }
 
     /// The events of one element.

@@ -85,8 +85,8 @@ fn lifecycle(event_type: &str) -> &'static str {
 
 fn who(row: &mut Row, r: &Reader<'_>, event_type: &str) {
     let actor_is_agent = r.text("actor.type").is_some_and(|t| t.contains("Workload") || t.contains("AI Agent") || t == "PublicClientApp");
-    let actor = (r.text("actor.id"), r.text("actor.displayName"), either(r, "actor.alternateId", "actor.alternateid"));
-    let targets = r.at("target").map(Json::items).unwrap_or_default();
+    let actor = (r.text("actor.id"), r.text("actor.displayName"));
+    let targets = r.items("target");
     let find = |kinds: &[&str]| targets.iter().find(|t| t.get("type").and_then(Json::text).is_some_and(|k| kinds.contains(&k)));
     let text = |t: Option<&Json<'_>>, key: &str| t.and_then(|t| t.get(key)).and_then(Json::scalar);
     if actor_is_agent {
@@ -100,7 +100,7 @@ fn who(row: &mut Row, r: &Reader<'_>, event_type: &str) {
         row.delegation_type = Some(if event_type.contains("id_jag") { "id_jag" } else { "token_exchange" }.into());
     } else {
         (row.delegator_id, row.delegator_name) = (actor.0, actor.1);
-        row.delegator_email = actor.2.filter(|a| a.contains('@'));
+        row.delegator_email = ["actor.alternateId", "actor.alternateid"].iter().find_map(|path| r.text_if(path, |a| a.contains('@')));
     }
     row.delegator_type = row.delegator_id.as_ref().map(|_| "user".into());
     row.delegator_issuer = either(r, "authenticationContext.issuer.id", "authenticationcontext.issuer.id");
@@ -163,7 +163,7 @@ fn token(row: &mut Row, r: &Reader<'_>) {
     row.scopes_granted = list(debug("grantedScopes", "grantedscopes"));
     row.token_audience = list(debug("authorizationServerAudience", "authorizationserveraudience"));
     row.resource_indicator = list(debug("resource", "resource"));
-    let targets = r.peek("target").map(Json::items).unwrap_or_default();
+    let targets = r.items("target");
     row.token_jti = targets.iter().find_map(|t| t.at("detailEntry.hash").and_then(Json::scalar));
     row.token_id_kind = row.token_jti.as_ref().map(|_| "hash".into());
     row.mfa_used = either(r, "authenticationContext.credentialType", "authenticationcontext.credentialtype").map(|c| c != "PASSWORD");

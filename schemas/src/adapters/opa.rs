@@ -50,7 +50,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
 }
 
 fn bundle_revision(r: &Reader<'_>) -> Option<String> {
-    let bundles = r.at("bundles")?.members();
+    let bundles = r.object("bundles")?.members();
     bundles.iter().find_map(|(_, b)| b.get("revision").and_then(Json::scalar))
 }
 
@@ -78,7 +78,7 @@ fn who(row: &mut Row, r: &Reader<'_>) {
 fn decided(row: &mut Row, r: &Reader<'_>) {
     let result = r.at("result");
     let verdict = result.and_then(|v| v.flag().or_else(|| ["allow", "allowed"].iter().find_map(|k| v.get(k).and_then(Json::flag))));
-    let failed = r.peek("error").is_some();
+    let failed = r.peek("error").is_some_and(|e| !e.is_empty());
     let (decision, outcome) = match (failed, result, verdict) {
         (true, ..) => ("indeterminate", "error"),
         (_, None, _) => ("not_applicable", "unknown"),

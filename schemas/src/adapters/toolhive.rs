@@ -33,7 +33,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     row.mcp_server_name = r.text("component");
     row.service_name.clone_from(&row.mcp_server_name);
     row.mcp_backend_name = r.text("metadata.extra.backend_name");
-    row.duration_us = r.integer("metadata.extra.duration_ms").map(|ms| ms.saturating_mul(1000));
+    row.duration_us = duration(r);
     row.result_bytes = r.integer("metadata.extra.response_size_bytes");
     row.request_id = r.text("source.extra.request_id");
     row.user_agent = r.text("source.extra.user_agent");
@@ -42,6 +42,15 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     outcome(&mut row, r);
     row.source_event_type = Some(kind);
     Ok(vec![Draft { row, kind: "audit", native_id: Some(id), path: None }])
+}
+
+fn duration(r: &Reader<'_>) -> Option<i64> {
+    let millis = r.integer("metadata.extra.duration_ms")?;
+    let micros = millis.checked_mul(1000).filter(|us| *us >= 0);
+    if micros.is_none() {
+        r.fault(format!("metadata.extra.duration_ms: {millis} is no duration"));
+    }
+    micros
 }
 
 fn who(row: &mut Row, r: &Reader<'_>) {
@@ -55,7 +64,7 @@ fn who(row: &mut Row, r: &Reader<'_>) {
     row.delegation_truncated = r.flag("delegation.truncated");
     row.delegation_malformed = r.flag("delegation.malformed");
     row.delegation_malformed_reason = r.text("delegation.malformedReason");
-    let hops = r.at("delegation.chain").map(Json::items).unwrap_or_default();
+    let hops = r.items("delegation.chain");
     let text = |hop: &Json<'_>, key: &str| hop.get(key).and_then(Json::scalar);
     let member = |hop: &Json<'_>, key: &str| Member::from(text(hop, key));
     let chain = hops.iter().take(16).enumerate().map(|(i, hop)| {
@@ -115,7 +124,7 @@ fn what(row: &mut Row, r: &Reader<'_>, kind: &str) {
 /// The JSON-RPC body that the gateway kept, when it was told to.
 fn call(row: &mut Row, input: &Input<'_>) {
     let r = input.reader;
-    let Some(request) = r.at("data.request") else {
+    let Some(request) = r.object("data.request") else {
         row.params_state = Some("absent".into());
         return;
     };
@@ -137,7 +146,10 @@ fn outcome(row: &mut Row, r: &Reader<'_>) {
     row.outcome_code = Some(said.clone()).filter(|s| !s.is_empty());
     row.jsonrpc_error_code = r.integer("metadata.extra.jsonrpc_error_code");
     row.outcome_reason = r.text("metadata.extra.jsonrpc_error_message");
-    let inner = r.at("data.response").and_then(response);
+    let inner = r.peek("data.response").and_then(response);
+    if inner.is_some() {
+        r.used("data.response");
+    }
     if let Some(result) = &inner {
         row.result_is_error = result.at("result.isError").and_then(Json::flag);
         row.result_rows = rows_of(result);

@@ -1,0 +1,105 @@
+//! What is kept of a record's bytes: redacted as far as they can be read, capped, with their hash.
+//!
+//! An event keeps its redacted element. A refused record keeps the bytes as they came, except where a
+//! secret is found: as JSON, line by line, or by pattern in whatever part of the bytes is text. UTF-16 is
+//! looked through too and becomes UTF-8 when something had to go.
+//!
+//! Not for: compressed bytes that cannot be unpacked; no pattern is found in them and they are kept whole.
+
+use std::borrow::Cow;
+
+use sha2::Digest;
+
+use crate::columns::Row;
+use crate::json;
+use crate::redact::Redactor;
+
+/// Most bytes kept of one element.
+pub(crate) const MAX_RAW_BYTES: usize = 1 << 20;
+/// Most bytes kept of all events of one element together, beyond [`MIN_RAW_BYTES`] each.
+const MAX_RAW_OF_ELEMENT: usize = 8 << 20;
+/// Bytes that every event keeps of its element.
+const MIN_RAW_BYTES: usize = 1 << 10;
+
+/// Sets the columns of the raw bytes; `whole` is false when `raw` is only a part already.
+pub(crate) fn keep(row: &mut Row, raw: &[u8], limit: usize, whole: bool) {
+    let kept = &raw[..raw.len().min(limit)];
+    row.raw_truncated = Some(!whole || kept.len() < raw.len());
+    row.raw_sha256 = Some(sha2::Sha256::digest(kept).to_vec());
+    row.raw_payload = Some(kept.to_vec());
+}
+
+/// How much each event of one element keeps: all of it, until many events of a large one would repeat it too often.
+#[derive(Debug)]
+pub(crate) struct Allowance {
+    left: usize,
+}
+
+impl Allowance {
+    pub(crate) fn new() -> Self {
+        Self { left: MAX_RAW_OF_ELEMENT }
+    }
+
+    /// The limit of the next event over an element of this size.
+    pub(crate) fn next(&mut self, size: usize) -> usize {
+        let limit = if size.min(MAX_RAW_BYTES) <= self.left { MAX_RAW_BYTES } else { MIN_RAW_BYTES };
+        self.left = self.left.saturating_sub(size.min(limit));
+        limit
+    }
+}
+
+/// Bytes of a refused record without the secrets that can be found in them.
+pub(crate) fn refused<'b>(redactor: &Redactor<'_>, bytes: &'b [u8]) -> Cow<'b, [u8]> {
+    if let Some(text) = utf16(bytes) {
+        return match redacted(redactor, &text) {
+            Some(clean) => Cow::Owned(clean.into_bytes()),
+            None => Cow::Borrowed(bytes),
+        };
+    }
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        return redacted(redactor, text).map_or(Cow::Borrowed(bytes), |clean| Cow::Owned(clean.into_bytes()));
+    }
+    let mut out = Vec::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        match redacted(redactor, chunk.valid()) {
+            Some(clean) => out.extend_from_slice(clean.as_bytes()),
+            None => out.extend_from_slice(chunk.valid().as_bytes()),
+        }
+        out.extend_from_slice(chunk.invalid());
+    }
+    Cow::Owned(out)
+}
+
+/// Text of UTF-16, told by its mark, or by the zero bytes that JSON in UTF-16 has and UTF-8 never.
+pub(crate) fn utf16(bytes: &[u8]) -> Option<String> {
+    let (big, rest) = match bytes {
+        [0xff, 0xfe, rest @ ..] => (false, rest),
+        [0xfe, 0xff, rest @ ..] => (true, rest),
+        [a, 0, b, 0, ..] if *a != 0 && *b != 0 => (false, bytes),
+        [0, a, 0, b, ..] if *a != 0 && *b != 0 => (true, bytes),
+        _ => return None,
+    };
+    let unit = |pair: &[u8; 2]| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) };
+    let units: Vec<u16> = rest.as_chunks::<2>().0.iter().map(unit).collect();
+    Some(String::from_utf16_lossy(&units))
+}
+
+/// The clean text, when anything had to go.
+fn redacted(redactor: &Redactor<'_>, text: &str) -> Option<String> {
+    if let Ok(mut json) = json::parse(text.as_bytes()) {
+        return (!redactor.element(&mut json).paths.is_empty()).then(|| json.compact());
+    }
+    let by_line: String = text.split_inclusive('\n').map(|line| redacted_line(redactor, line)).collect();
+    let clean = redactor.text(&by_line);
+    (clean != text).then(|| clean.into_owned())
+}
+
+fn redacted_line<'t>(redactor: &Redactor<'_>, line: &'t str) -> Cow<'t, str> {
+    if line.trim_start().starts_with(['{', '['])
+        && let Ok(mut json) = json::parse(line.as_bytes())
+        && !redactor.element(&mut json).paths.is_empty()
+    {
+        return Cow::Owned(json.compact() + if line.ends_with('\n') { "\n" } else { "" });
+    }
+    Cow::Borrowed(line)
+}

@@ -1,0 +1,27 @@
+#!/usr/bin/env bash
+# Runs each fuzz target for the given seconds from the kept corpus and fails on a crash, a hang or 2 GB of memory.
+# Needs no cargo-fuzz and no nightly: a plain build with the compiler's coverage instrumentation.
+#   tests/fuzz/run.sh SECONDS
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+seconds=${1:?usage: tests/fuzz/run.sh SECONDS}
+target=${CARGO_TARGET_DIR:-../../target}/fuzz
+host=$(rustc -vV | sed -n 's/^host: //p')
+export RUSTC_BOOTSTRAP=1
+export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
+# Named by --target, the flags reach the targets and not the build scripts.
+cargo build --release --locked --target "$host" --target-dir "$target"
+for name in unwrap decode; do
+  work=$(mktemp -d)
+  mkdir -p "$target/found"
+  failed=0
+  "$target/$host/release/$name" "$work" "corpus/$name" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 \
+    -artifact_prefix="$target/found/$name-" -print_final_stats=1 >"$work.log" 2>&1 || failed=$?
+  echo "fuzz: $name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$work.log") runs"
+  if [ "$failed" != 0 ]; then
+    tail -40 "$work.log" >&2
+    echo "fuzz: $name failed; the input is in $target/found" >&2
+    exit 1
+  fi
+  rm -rf "$work" "$work.log"
+done
