@@ -257,7 +257,7 @@ mod tests {
 
     #[test]
     fn a_rule_with_an_unlisted_parameter_is_refused() {
-        let text = PACK.iter().find(|t| t.contains("max_entropy: 0.9")).unwrap().replace("max_entropy: 0.9", "other: 0.9");
+        let text = PACK.iter().find(|t| t.contains("max_entropy: 0.9")).unwrap().replace("max_entropy: 0.9 ", "# ");
         let error = Rule::parse(&text, "x").unwrap_err().to_string();
         assert!(error.contains("max_entropy"), "{error}");
     }

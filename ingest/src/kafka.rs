@@ -13,17 +13,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lake::events::{self, Counts, EventBatch, Origin};
+use lake::events::{self, Counts, EventBatch};
 use lake::follow::{self, Follower};
 use lake::table::{CommitOutcome, Table};
 use lake::{Lake, LakeError};
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
-use rdkafka::error::{KafkaError, RDKafkaErrorCode};
-use rdkafka::message::{BorrowedMessage, Headers, Message};
-use rdkafka::{Offset, Timestamp, TopicPartitionList};
-use schemas::decode::{Decoder, KafkaFacts, Record};
+use rdkafka::error::KafkaError;
+use rdkafka::message::{BorrowedMessage, Message};
+use rdkafka::{Offset, TopicPartitionList};
 
-use crate::assignment::{Context, Shared, WATERMARK_TIMEOUT, client_config, origin};
+use crate::assignment::{Context, Shared, client_config, origin};
+use crate::broker::{decode, end_offsets, is_out_of_range, report, seek};
 use crate::flush::FlushPolicy;
 use crate::gap::{self, OnGap};
 use crate::start::Start;
@@ -32,9 +32,7 @@ use crate::{Feed, IngestError, now_us};
 
 /// How often copies are decided while a worker runs.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
-const SEEK_TRIES: u32 = 20;
-const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
-const POLL: Duration = Duration::from_millis(50);
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// With `once`: how long nothing may come after every partition said that it ended.
 const QUIET_MS: i64 = 1_000;
 
@@ -351,88 +349,4 @@ impl Worker<'_> {
         let stopped = self.shared.lock().unwrap_or_else(PoisonError::into_inner).stopped.len() as u64;
         Ok(Summary::of(self.done.counts, duplicates, self.done.commits, stopped))
     }
-}
-
-/// Moves the fetch position; a partition that was assigned a moment ago may need more than one try.
-fn seek(consumer: &BaseConsumer<Context>, topic: &str, partition: i32, offset: i64) -> Result<(), IngestError> {
-    let mut tries = 0;
-    loop {
-        match consumer.seek(topic, partition, Offset::Offset(offset), SEEK_TIMEOUT) {
-            Ok(()) => return Ok(()),
-            Err(error) if tries < SEEK_TRIES => {
-                tracing::debug!(%error, topic, partition, "seek is tried again");
-                tries += 1;
-                std::thread::sleep(POLL);
-            }
-            Err(source) => return Err(IngestError::Kafka { action: "go back to the recorded position", source }),
-        }
-    }
-}
-
-fn decode(lake: &Lake, feed: &Feed, origin: &Origin, message: &BorrowedMessage<'_>) -> Vec<schemas::Row> {
-    let headers: Vec<(String, Vec<u8>)> = message
-        .headers()
-        .map(|all| all.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect())
-        .unwrap_or_default();
-    let (timestamp_ms, log_append) = match message.timestamp() {
-        Timestamp::CreateTime(ms) => (Some(ms), false),
-        Timestamp::LogAppendTime(ms) => (Some(ms), true),
-        Timestamp::NotAvailable => (None, false),
-    };
-    let kafka = KafkaFacts {
-        topic: message.topic(),
-        timestamp_us: timestamp_ms.filter(|ms| *ms >= 0).map(|ms| ms.saturating_mul(1000)),
-        log_append,
-        key: message.key(),
-        headers: &headers,
-    };
-    let record = Record {
-        stream: &origin.stream,
-        incarnation: &origin.incarnation,
-        partition: origin.partition,
-        offset: message.offset(),
-        kafka: Some(kafka),
-        payload: message.payload(),
-    };
-    Decoder { source: &feed.source, keys: lake.keys() }.decode(&record, now_us())
-}
-
-/// What was to be read next is not there: with `auto.offset.reset = error` librdkafka says so and stands still.
-fn is_out_of_range(error: &KafkaError) -> bool {
-    matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange))
-}
-
-fn report(error: &KafkaError) {
-    match error.rdkafka_error_code() {
-        // librdkafka reconnects by itself.
-        Some(RDKafkaErrorCode::BrokerTransportFailure | RDKafkaErrorCode::AllBrokersDown) => {
-            tracing::debug!(%error, "the broker does not answer")
-        }
-        _ => tracing::warn!(%error, "Kafka reports"),
-    }
-}
-
-/// End offsets of every partition of every feed, as they are now.
-fn end_offsets(consumer: &BaseConsumer<Context>, config: &WorkerConfig) -> Result<BTreeMap<(String, i32), i64>, IngestError> {
-    let mut ends = BTreeMap::new();
-    for feed in &config.feeds {
-        let metadata = consumer.fetch_metadata(Some(&feed.topic), WATERMARK_TIMEOUT);
-        let metadata = metadata.map_err(|source| {
-            IngestError::Refused(format!(
-                "no Kafka broker answers at {} ({source}); is it running, and is [kafka] brokers right?",
-                config.brokers
-            ))
-        })?;
-        let partitions = metadata.topics().first().map(|t| t.partitions().iter().map(|p| p.id()).collect::<Vec<_>>()).unwrap_or_default();
-        if partitions.is_empty() {
-            return Err(IngestError::Refused(format!("topic `{}` does not exist on {}", feed.topic, config.brokers)));
-        }
-        for partition in partitions {
-            let (low, high) = consumer
-                .fetch_watermarks(&feed.topic, partition, WATERMARK_TIMEOUT)
-                .map_err(|source| IngestError::Kafka { action: "read the end offsets", source })?;
-            ends.insert((feed.topic.clone(), partition), if high > low { high } else { 0 });
-        }
-    }
-    Ok(ends)
 }

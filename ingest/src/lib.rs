@@ -5,6 +5,7 @@
 //! [`kafka`] (the worker), [`import`] (files), [`produce`] and [`embedded`] (for demo and tests).
 
 pub mod assignment;
+mod broker;
 pub mod embedded;
 pub mod flush;
 pub mod gap;

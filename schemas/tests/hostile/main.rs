@@ -65,8 +65,10 @@ fn rejected(row: &Row, code: &str, sentence: &str, raw: &[u8]) {
     assert_eq!(row.reason_code.as_deref(), Some(code), "{:?}", row.reason);
     let reason = row.reason.as_deref().unwrap();
     assert!(reason.contains(sentence), "{reason}");
-    assert!(row.raw_payload.as_deref() == Some(raw), "the bytes are kept as they came");
-    assert_eq!(row.raw_truncated, Some(false));
+    // Up to 1 MiB: how far a bomb packs depends on the library that packed it.
+    let kept = row.raw_payload.as_deref().unwrap();
+    assert!(kept == &raw[..raw.len().min(1 << 20)], "the bytes are kept as they came");
+    assert_eq!(row.raw_truncated, Some(kept.len() < raw.len()));
 }
 
 /// Checks columns of an event, each written as `name=value`; an absent value is written as nothing, and of `ext` one leaf
