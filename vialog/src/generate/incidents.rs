@@ -58,10 +58,10 @@ pub(super) fn plant(seed: u64, date: NaiveDate, index: u32, rng: &mut Rng, traff
         let Some(person) = agent.person().filter(|p| !is_holiday(p, index)) else { continue };
         let mut scene = Scene { agent, person, date, rng, traffic };
         match turn {
-            0 => scene.off_hours(),
-            1 => scene.bulk_export(),
-            2 => scene.new_tool(),
-            3 => scene.new_destination(),
+            0 => scene.late(),
+            1 => scene.large_take(),
+            2 => scene.strange_tool(),
+            3 => scene.strange_destination(),
             4 => scene.without_decision(),
             5 => scene.against_deny(),
             _ => scene.off_schedule(),
@@ -131,7 +131,7 @@ impl Scene<'_> {
     }
 
     /// Six to nine hours after the end of the day; or, a near miss, within the hour after it.
-    fn off_hours(&mut self) {
+    fn late(&mut self) {
         let near_miss = self.chance(3);
         let late = if near_miss { 0 } else { 6 + u32::try_from(self.rng.below(4)).unwrap_or(0) };
         let usual = self.usual();
@@ -141,7 +141,7 @@ impl Scene<'_> {
     }
 
     /// More than the floor of a thousand rows; or, a near miss, several times the usual but below it.
-    fn bulk_export(&mut self) {
+    fn large_take(&mut self) {
         let near_miss = self.chance(3);
         let rows = if near_miss { 300 + self.rng.below(350) } else { 1_100 + self.rng.below(8_000) };
         let usual = self.usual();
@@ -151,7 +151,7 @@ impl Scene<'_> {
     }
 
     /// A tool that nobody uses; or, a near miss, one that another job uses.
-    fn new_tool(&mut self) {
+    fn strange_tool(&mut self) {
         let near_miss = self.chance(3);
         let other = AGENTS.iter().find(|a| a.id != self.agent.id).map_or("search", |a| a.tools[0]);
         // Another one each day: what a job did once is not new the second time.
@@ -163,7 +163,7 @@ impl Scene<'_> {
     }
 
     /// An address that nobody wrote to; or, a near miss, one that another job writes to.
-    fn new_destination(&mut self) {
+    fn strange_destination(&mut self) {
         let near_miss = self.chance(3);
         let other =
             AGENTS.iter().find(|a| a.id != self.agent.id && !a.destinations.is_empty()).map_or("team@example.com", |a| a.destinations[0]);
