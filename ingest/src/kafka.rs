@@ -32,6 +32,8 @@ use crate::{Feed, IngestError, now_us};
 
 /// How often copies are decided while a worker runs.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
+/// How often a running worker merges files and writes checkpoints.
+const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
 pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// With `once`: how long nothing may come after every partition said that it ended.
 const QUIET_MS: i64 = 1_000;
@@ -98,8 +100,14 @@ fn decide_copies(lake: &Lake, ended: &AtomicBool) {
         tracing::error!("no runtime for the copies follower; `events` will stand still");
         return;
     };
-    let mut follower = None;
+    let (mut follower, mut maintained) = (None, std::time::Instant::now());
     while !ended.load(Ordering::Relaxed) {
+        if maintained.elapsed() > MAINTAIN_EVERY {
+            maintained = std::time::Instant::now();
+            if let Err(error) = runtime.block_on(lake::maintain::step(lake, now_us() / 1000)) {
+                tracing::warn!(error = &error as &dyn std::error::Error, "maintenance failed; trying again");
+            }
+        }
         match runtime.block_on(one_step(lake, &mut follower)) {
             Ok(true) => continue,
             Ok(false) => {}

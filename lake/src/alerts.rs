@@ -92,6 +92,14 @@ pub fn cursor(table: &Table, rule_id: &str) -> RuleCursor {
     RuleCursor { rule_id: rule_id.to_owned(), settled, found: table.recorded(&found_txn(rule_id)).unwrap_or(-1) }
 }
 
+/// The versions that rules have settled.
+pub(crate) fn settled_versions(table: &Table) -> Vec<u64> {
+    let (first, last) = (settled_txn(""), "/found");
+    let txns = table.txns();
+    let settled = txns.iter().filter(|(name, _)| name.starts_with(&first) && !name.ends_with(last));
+    settled.filter_map(|(_, version)| u64::try_from(*version).ok()).collect()
+}
+
 fn settled_txn(rule_id: &str) -> String {
     follower_txn(&format!("rule/{rule_id}"))
 }
@@ -135,7 +143,7 @@ pub fn append(table: &Table, from: &RuleCursor, step: &RuleStep<'_>, now_ms: i64
     if steps.is_empty() {
         return Ok(CommitOutcome::AlreadyCommitted);
     }
-    table.commit(&CommitRequest { files, steps, seal: None, operation: "WRITE", now_ms })
+    table.commit(&CommitRequest { files, steps, seal: None, operation: "WRITE", replaces: None, now_ms })
 }
 
 fn batch_of(alerts: &[Alert], version: u64) -> Result<RecordBatch, LakeError> {

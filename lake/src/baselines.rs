@@ -28,7 +28,7 @@ impl Baseline {
     /// All kinds.
     pub const ALL: &'static [Baseline] = &[Self::Hours, Self::Volumes, Self::Terms];
 
-    fn table(self) -> TableName {
+    pub(crate) fn table(self) -> TableName {
         match self {
             Self::Hours => TableName::BaselineHours,
             Self::Volumes => TableName::BaselineVolumes,
@@ -97,6 +97,6 @@ impl Baseline {
             });
         }
         let step = Step { app_id: follower_txn(self.table_name()), from: from.map_or(-1, u64::cast_signed), to: to.cast_signed() };
-        table.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", now_ms })
+        table.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", replaces: None, now_ms })
     }
 }

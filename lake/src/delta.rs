@@ -20,6 +20,9 @@ const READER_VERSION: i64 = 1;
 /// Highest writer version that is understood.
 const WRITER_VERSION: i64 = 2;
 
+/// Tag of a data file with the version that its rows came in.
+pub(crate) const VERSION_TAG: &str = "vialog.version";
+
 /// A data file that is part of the table.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -101,6 +104,18 @@ pub(crate) fn parse_commit(bytes: &[u8], version: u64) -> Result<Vec<Action>, La
     }
 }
 
+impl Add {
+    /// The version that its rows came in, where a merge or a checkpoint tells.
+    pub(crate) fn tagged_version(&self) -> Option<u64> {
+        self.tags.as_ref()?.get(VERSION_TAG)?.as_ref()?.parse().ok()
+    }
+}
+
+/// The protocol of our tables.
+pub(crate) fn protocol() -> Value {
+    json!({ "minReaderVersion": READER_VERSION, "minWriterVersion": WRITER_VERSION })
+}
+
 /// Writes into the commit how many actions it has.
 pub(crate) fn number(actions: &mut [Action]) {
     let count = actions.len();
@@ -173,7 +188,7 @@ fn check_protocol(protocol: &Value) -> Result<(), LakeError> {
 pub(crate) fn create_actions(id: &str, schema: &Schema, partition_columns: &[&str], stats_columns: &str, now_ms: i64) -> Vec<Action> {
     let schema_string = json!({ "type": "struct", "fields": schema.fields().iter().map(|f| delta_field(f)).collect::<Vec<_>>() });
     vec![
-        Action::Protocol(json!({ "minReaderVersion": READER_VERSION, "minWriterVersion": WRITER_VERSION })),
+        Action::Protocol(protocol()),
         Action::MetaData(json!({
             "id": id,
             "format": { "provider": "parquet", "options": {} },

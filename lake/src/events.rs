@@ -181,7 +181,7 @@ impl EventBatch {
         };
         let steps = self.ranges.iter().map(|(origin, (from, to))| Step { app_id: origin.txn(), from: *from, to: *to }).collect();
         let files = data_files(&with_leaves(&batch, &leaves)?, &self.batch_id)?;
-        let request = CommitRequest { files, steps, seal: Some(seal.print()), operation: "STREAMING UPDATE", now_ms };
+        let request = CommitRequest { files, steps, seal: Some(seal.print()), operation: "STREAMING UPDATE", replaces: None, now_ms };
         Ok(SealedBatch { request, batch_id: self.batch_id, counts: self.counts })
     }
 }
@@ -291,7 +291,8 @@ fn take(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch, LakeError> {
     take_record_batch(batch, &UInt32Array::from(rows)).map_err(|e| LakeError::Rows(Box::new(e)))
 }
 
-fn sorted(batch: &RecordBatch) -> Result<RecordBatch, LakeError> {
+/// Rows in the order of a file: by tenant and event time.
+pub(crate) fn sorted(batch: &RecordBatch) -> Result<RecordBatch, LakeError> {
     let by = [name::tenant, name::event_time];
     let keys: Result<Vec<SortColumn>, LakeError> =
         by.iter().map(|name| Ok(SortColumn { values: Arc::clone(column(batch, name)?), options: None })).collect();

@@ -173,7 +173,7 @@ fn commit(copies: &Table, rows: &[RecordBatch], step: Step, now_ms: i64) -> Resu
             bytes: parquet_file::encode(&batch, "offset")?,
         });
     }
-    copies.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", now_ms })
+    copies.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", replaces: None, now_ms })
 }
 
 async fn copies_between(events: &Table, seen: &mut SeenIds, after: Option<u64>, up_to: u64) -> Result<Vec<RecordBatch>, LakeError> {

@@ -9,6 +9,8 @@ pub enum TableName {
     Events,
     /// Which arrivals are copies of an earlier one.
     Copies,
+    /// Seals of batches, copied out of the log.
+    Seals,
     /// What rules found.
     Alerts,
     /// Day rows of hour-of-week histograms.
@@ -22,13 +24,14 @@ pub enum TableName {
 impl TableName {
     /// All tables.
     pub const ALL: &'static [TableName] =
-        &[Self::Events, Self::Copies, Self::Alerts, Self::BaselineHours, Self::BaselineVolumes, Self::BaselineTerms];
+        &[Self::Events, Self::Copies, Self::Seals, Self::Alerts, Self::BaselineHours, Self::BaselineVolumes, Self::BaselineTerms];
 
     /// Folder of the table, and its name in SQL where it is a view of its own.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Events => "events",
             Self::Copies => "copies",
+            Self::Seals => "seals",
             Self::Alerts => "alerts",
             Self::BaselineHours => "baseline_hours",
             Self::BaselineVolumes => "baseline_volumes",
@@ -42,6 +45,17 @@ pub(crate) const LOG_FOLDER: &str = "_delta_log";
 
 /// File that says whose lake it is, within its folder.
 pub(crate) const IDENTITY_FILE: &str = "lake.json";
+
+/// Names the newest checkpoint, within the log folder.
+pub(crate) const LAST_CHECKPOINT: &str = "_last_checkpoint";
+
+/// Checkpoint of one version within the log folder.
+pub(crate) fn checkpoint_file(version: u64) -> String {
+    format!("{version:020}.checkpoint.parquet")
+}
+
+/// Transaction name of whoever merges files.
+pub(crate) const COMPACT_TXN: &str = "maintain/compact";
 
 /// Folder of a table.
 pub(crate) fn table_folder(lake: &Path, table: TableName) -> PathBuf {

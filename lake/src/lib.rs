@@ -6,6 +6,7 @@
 //! In reading order: [`layout`] (names), [`decide`] (pure commit decisions), `delta` (the log's
 //! bytes), `store` (durable files), [`table`] (one table), [`leaves`] and [`events`] (batches).
 
+mod checkpoint;
 mod delta;
 mod store;
 
@@ -20,12 +21,15 @@ mod identity;
 pub mod keys;
 pub mod layout;
 pub mod leaves;
+pub mod maintain;
 #[cfg(test)]
 mod model_test;
 mod parquet_file;
+pub mod seals;
 mod seen;
 pub mod snapshot;
 pub mod table;
+mod table_upkeep;
 pub mod verify;
 pub mod views;
 

@@ -131,7 +131,7 @@ impl Owner {
             stats: "{}".into(),
         };
         let steps = ranges.iter().map(|(p, (from, to))| Step { app_id: app_id(*p), from: *from, to: *to }).collect();
-        Some(CommitRequest { files: vec![file], steps, seal: None, operation: "WRITE", now_ms: 0 })
+        Some(CommitRequest { files: vec![file], steps, seal: None, operation: "WRITE", replaces: None, now_ms: 0 })
     }
 }
 

@@ -7,6 +7,7 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
 use parquet::arrow::ArrowWriter;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -25,6 +26,13 @@ pub(crate) fn encode(batch: &RecordBatch, stats_columns: &str) -> Result<Vec<u8>
     writer.write(batch).map_err(rows)?;
     writer.close().map_err(rows)?;
     Ok(bytes)
+}
+
+/// The rows of a file.
+pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<RecordBatch>, LakeError> {
+    let bytes = bytes::Bytes::copy_from_slice(bytes);
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|b| b.build()).map_err(rows)?;
+    reader.collect::<Result<_, _>>().map_err(rows)
 }
 
 /// Delta statistics of one batch, as JSON.

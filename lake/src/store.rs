@@ -79,6 +79,39 @@ impl Store {
         Ok(names)
     }
 
+    /// Removes files; one that is not there is no error.
+    pub(crate) fn remove(&self, names: &[String]) -> io::Result<()> {
+        for name in names {
+            match fs::remove_file(self.root.join(name)) {
+                Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Parquet files below the root with the time of their last change, milliseconds; those of the log left out.
+    pub(crate) fn list_data(&self) -> io::Result<Vec<(String, i64)>> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.root.clone()];
+        while let Some(folder) = folders.pop() {
+            if !folder.is_dir() {
+                continue;
+            }
+            for entry in fs::read_dir(&folder)? {
+                let (path, kind) = entry.and_then(|e| Ok((e.path(), e.file_type()?)))?;
+                let name = path.strip_prefix(&self.root).unwrap_or(&path).to_string_lossy().into_owned();
+                if kind.is_dir() && name != crate::layout::LOG_FOLDER {
+                    folders.push(path);
+                } else if kind.is_file() {
+                    let changed = fs::metadata(&path)?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                    found.push((name, i64::try_from(changed.as_millis()).unwrap_or(i64::MAX)));
+                }
+            }
+        }
+        Ok(found)
+    }
+
     fn temporary_for(&self, path: &Path) -> io::Result<PathBuf> {
         let folder = path.parent().unwrap_or(&self.root);
         if !folder.is_dir() {

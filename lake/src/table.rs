@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use arrow::datatypes::SchemaRef;
 
 use crate::decide::{Decision, Step, decide};
-use crate::delta::{self, Action, Add, CommitInfo, TableState, Txn};
+use crate::delta::{self, Action, Add, CommitInfo, Remove, TableState, Txn, VERSION_TAG};
 use crate::layout::{LOG_FOLDER, commit_file, version_of};
 use crate::store::{Created, Store};
 use crate::{LakeError, io_error};
@@ -56,10 +56,21 @@ pub struct CommitRequest {
     pub steps: Vec<Step>,
     /// Seal of the batch, for `events`.
     pub seal: Option<String>,
+    /// Files that these stand for from now on, with the same rows.
+    pub replaces: Option<Replaced>,
     /// Delta's name of the operation.
     pub operation: &'static str,
     /// Time of the commit, milliseconds since 1970.
     pub now_ms: i64,
+}
+
+/// Files that go because others hold their rows.
+#[derive(Debug, Clone)]
+pub struct Replaced {
+    /// Their paths.
+    pub paths: Vec<String>,
+    /// The newest version that their rows came in.
+    pub version: u64,
 }
 
 /// What became of a commit.
@@ -82,6 +93,14 @@ pub(crate) trait Files: Send + Sync + std::fmt::Debug {
     fn create(&self, name: &str, bytes: &[u8]) -> std::io::Result<Created>;
     fn read(&self, name: &str) -> std::io::Result<Option<Vec<u8>>>;
     fn list(&self, folder: &str) -> std::io::Result<Vec<String>>;
+    /// Removes files; one that is not there is no error. Only maintenance does.
+    fn remove(&self, _names: &[String]) -> std::io::Result<()> {
+        Err(std::io::Error::other("these files cannot be removed"))
+    }
+    /// Data files with the time of their last change, milliseconds.
+    fn list_data(&self) -> std::io::Result<Vec<(String, i64)>> {
+        Ok(Vec::new())
+    }
 }
 
 impl Files for Store {
@@ -97,22 +116,28 @@ impl Files for Store {
     fn list(&self, folder: &str) -> std::io::Result<Vec<String>> {
         Store::list(self, folder)
     }
+    fn remove(&self, names: &[String]) -> std::io::Result<()> {
+        Store::remove(self, names)
+    }
+    fn list_data(&self) -> std::io::Result<Vec<(String, i64)>> {
+        Store::list_data(self)
+    }
 }
 
 /// A table.
 #[derive(Debug, Clone)]
 pub struct Table {
-    files: Arc<dyn Files>,
+    pub(crate) files: Arc<dyn Files>,
     folder: PathBuf,
     spec: TableSpec,
-    state: Arc<Mutex<Versioned>>,
+    pub(crate) state: Arc<Mutex<Versioned>>,
 }
 
 /// State with the version that each file came in.
 #[derive(Debug, Default, Clone)]
-struct Versioned {
-    state: TableState,
-    added_at: BTreeMap<String, u64>,
+pub(crate) struct Versioned {
+    pub(crate) state: TableState,
+    pub(crate) added_at: BTreeMap<String, u64>,
 }
 
 /// A data file as readers see it.
@@ -140,7 +165,8 @@ impl Table {
 
     pub(crate) fn over(files: Arc<dyn Files>, folder: PathBuf, spec: TableSpec) -> Result<Self, LakeError> {
         let table = Self { files, folder, spec, state: Arc::default() };
-        table.check_log()?;
+        let first = table.load_checkpoint(&mut table.state.lock().unwrap_or_else(PoisonError::into_inner))?;
+        table.check_log(first)?;
         table.refresh()?;
         Ok(table)
     }
@@ -224,6 +250,7 @@ impl Table {
             match self.files.create(&name, &delta::print_commit(&actions)).map_err(|e| self.io("write", &name, e))? {
                 Created::Existed => {}
                 Created::New => {
+                    self.check_place(version, &name)?;
                     apply(&mut guard, version, actions)?;
                     return Ok(CommitOutcome::Committed { version });
                 }
@@ -245,11 +272,18 @@ impl Table {
     }
 
     fn refresh_locked(&self, guard: &mut Versioned) -> Result<(), LakeError> {
-        while let Some(actions) = self.read_commit(guard.state.next_version)? {
-            let version = guard.state.next_version;
-            apply(guard, version, actions)?;
+        loop {
+            while let Some(actions) = self.read_commit(guard.state.next_version)? {
+                let version = guard.state.next_version;
+                apply(guard, version, actions)?;
+            }
+            // Where a later checkpoint stands, commits are missing only because they were cleaned up behind it.
+            let overtaken = self.last_checkpoint()?.is_some_and(|version| version >= guard.state.next_version);
+            if !overtaken {
+                return Ok(());
+            }
+            self.load_checkpoint(guard)?;
         }
-        Ok(())
     }
 
     fn read_commit(&self, version: u64) -> Result<Option<Vec<Action>>, LakeError> {
@@ -259,16 +293,16 @@ impl Table {
     }
 
     /// A log with a hole would read as a shorter table: refuse it.
-    fn check_log(&self) -> Result<(), LakeError> {
+    fn check_log(&self, first: u64) -> Result<(), LakeError> {
         let names = self.files.list(LOG_FOLDER).map_err(|e| self.io("list", LOG_FOLDER, e))?;
-        let versions = names.iter().filter_map(|name| version_of(name));
-        match versions.enumerate().find(|(i, version)| *version != *i as u64) {
-            Some((hole, _)) => Err(LakeError::MissingCommit { version: hole as u64 }),
+        let versions = names.iter().filter_map(|name| version_of(name)).filter(|version| *version >= first);
+        match versions.zip(first..).find(|(version, expected)| version != expected) {
+            Some((_, hole)) => Err(LakeError::MissingCommit { version: hole }),
             None => Ok(()),
         }
     }
 
-    fn io(&self, action: &'static str, name: &str, source: std::io::Error) -> LakeError {
+    pub(crate) fn io(&self, action: &'static str, name: &str, source: std::io::Error) -> LakeError {
         io_error(action, &self.folder.join(name), source)
     }
 }
@@ -276,17 +310,29 @@ impl Table {
 /// The outcome when nothing is to be written.
 fn settled(request: &CommitRequest, state: &TableState) -> Option<CommitOutcome> {
     match decide(&request.steps, |app_id| state.txns.get(app_id).copied()) {
+        // Files to be replaced that are gone were replaced by somebody else.
+        Decision::Commit if request.replaces.iter().flat_map(|r| &r.paths).any(|path| !state.files.contains_key(path)) => {
+            Some(CommitOutcome::Refused(Decision::Overlap))
+        }
         Decision::Commit => None,
         Decision::AlreadyCommitted => Some(CommitOutcome::AlreadyCommitted),
         refused => Some(CommitOutcome::Refused(refused)),
     }
 }
 
+/// The state that a checkpoint stands for.
+pub(crate) fn apply_checkpoint(version: u64, actions: Vec<Action>) -> Result<Versioned, LakeError> {
+    let mut versioned = Versioned::default();
+    versioned.state.next_version = version;
+    apply(&mut versioned, version, actions)?;
+    Ok(versioned)
+}
+
 fn apply(guard: &mut Versioned, version: u64, actions: Vec<Action>) -> Result<(), LakeError> {
     for action in &actions {
         match action {
             Action::Add(add) => {
-                guard.added_at.insert(add.path.clone(), version);
+                guard.added_at.insert(add.path.clone(), add.tagged_version().unwrap_or(version));
             }
             Action::Remove(remove) => {
                 guard.added_at.remove(&remove.path);
@@ -312,11 +358,14 @@ fn actions_of(request: &CommitRequest) -> Vec<Action> {
         partition_values: file.partition.iter().map(|(column, value)| (column.clone(), Some(value.clone()))).collect(),
         size: i64::try_from(file.bytes.len()).unwrap_or(i64::MAX),
         modification_time: request.now_ms,
-        data_change: true,
+        data_change: request.replaces.is_none(),
         stats: Some(file.stats.clone()),
-        tags: None,
+        tags: request.replaces.as_ref().map(|r| [(VERSION_TAG.to_owned(), Some(r.version.to_string()))].into()),
     });
-    std::iter::once(Action::CommitInfo(info)).chain(txns.map(Action::Txn)).chain(adds.map(Action::Add)).collect()
+    let removed = request.replaces.iter().flat_map(|r| &r.paths);
+    let removes = removed.map(|path| Remove { path: path.clone(), deletion_timestamp: Some(request.now_ms), data_change: false });
+    let actions = std::iter::once(Action::CommitInfo(info)).chain(txns.map(Action::Txn));
+    actions.chain(removes.map(Action::Remove)).chain(adds.map(Action::Add)).collect()
 }
 
 fn log_path(version: u64) -> String {

@@ -39,6 +39,8 @@ pub(crate) enum Command {
     Query(QueryArgs),
     /// Recompute every leaf, root, count and range of a lake and compare them with its seals.
     Verify(VerifyArgs),
+    /// Keep a lake fast: merge small files, write checkpoints, remove what nothing needs. Shows what is due; --apply does it.
+    Maintain(MaintainArgs),
     /// Show which sources can be read.
     Sources {
         #[command(subcommand)]
@@ -131,6 +133,17 @@ pub(crate) struct QueryArgs {
 pub(crate) struct VerifyArgs {
     /// Folder of the lake.
     pub(crate) lake: String,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) format: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct MaintainArgs {
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+    /// Do what is due; without it nothing is changed.
+    #[arg(long)]
+    pub(crate) apply: bool,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
 }

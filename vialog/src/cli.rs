@@ -14,7 +14,7 @@ use schemas::decode::Source;
 use serde_json::json;
 
 use crate::args::{
-    Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, Output, QueryArgs, RulesCommand, SourcesCommand, VerifyArgs,
+    Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, MaintainArgs, Output, QueryArgs, RulesCommand, SourcesCommand, VerifyArgs,
 };
 use crate::config::{self, Config};
 use crate::demo::{self, DemoOptions};
@@ -33,6 +33,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Ingest(args) => ingest(&args),
         Command::Import(args) => runtime()?.block_on(import(&args)),
         Command::Query(args) => runtime()?.block_on(run_query(&args)),
+        Command::Maintain(args) => runtime()?.block_on(maintain(&args)),
         Command::Verify(args) => runtime()?.block_on(verify(&args)),
         Command::Sources { command: SourcesCommand::List { format } } => sources(format),
         Command::Sources { command: SourcesCommand::Columns } => columns(),
@@ -237,6 +238,39 @@ async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
         ))?,
     }
     Ok(ExitCode::from(u8::from(!report.faults.is_empty())))
+}
+
+async fn maintain(args: &MaintainArgs) -> Result<ExitCode> {
+    let lake = Lake::open(&args.lake.uri()?)?;
+    let now_ms = chrono::Utc::now().timestamp_millis();
+    if args.apply {
+        let text = args.format == Output::Text;
+        // A closed output is no reason to leave the work half done.
+        let progress = |line: &str| drop(text.then(|| tell::line(line)));
+        lake::maintain::run(&lake, now_ms, &progress).await?;
+    }
+    for due in lake::maintain::plan(&lake, now_ms)?.into_iter().filter(|due| due.version.is_some()) {
+        match args.format {
+            Output::Json => {
+                tell::object(&json!({ "table": due.table, "version": due.version, "files": due.files, "mergeable": due.mergeable,
+                "uncheckpointed": due.uncheckpointed, "old_commits": due.old_commits, "orphans": due.orphans }))?
+            }
+            Output::Text => tell::line(&format!(
+                "{:<18} version {:>6}, {:>5} files; due: merge {} files, checkpoint after {} commits, remove {} old commit files and {} unused files",
+                due.table,
+                due.version.unwrap_or(0),
+                due.files,
+                due.mergeable,
+                due.uncheckpointed,
+                due.old_commits,
+                due.orphans
+            ))?,
+        }
+    }
+    if !args.apply && args.format == Output::Text {
+        tell::line("nothing was changed; do it with --apply")?;
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn columns() -> Result<ExitCode> {

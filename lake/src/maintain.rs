@@ -1,0 +1,263 @@
+//! Maintenance away from the hot path: seals are copied out of the log, checkpoints written, small files merged, old
+//! commit files and files that no version names removed.
+//!
+//! Everything that changes a table is one commit of it, fenced by a transaction, so two maintainers do no harm. Files
+//! are merged only below the version that every follower has passed, and only when the multiset of rows before and
+//! after is the same. Nothing is removed that a reader of the last hour, or a follower, may still need.
+//!
+//! Limits: one merge takes at most 16 MiB of files, so that it fits in memory beside everything else.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::compute::concat_batches;
+use arrow::row::{RowConverter, SortField};
+use datafusion::prelude::SessionContext;
+use schemas::columns::name;
+use sha2::{Digest, Sha256};
+
+use crate::baselines::Baseline;
+use crate::decide::Step;
+use crate::layout::{COMPACT_TXN, data_file};
+use crate::snapshot::Snapshot;
+use crate::table::{CommitOutcome, CommitRequest, DataFile, Replaced, Table, TableFile, random_id};
+use crate::{Lake, LakeError, TableName, alerts, events, follow, parquet_file, seals};
+
+/// Commits after which a checkpoint is due.
+const CHECKPOINT_EVERY: u64 = 100;
+/// A file below this size is small, bytes.
+const SMALL_FILE_BYTES: i64 = 4 << 20;
+/// Most bytes of files in one merge.
+const MERGE_BYTES: i64 = 16 << 20;
+/// Small files of one partition from which a merge is worth it.
+const MERGE_FILES: usize = 16;
+/// Most files in one merge.
+const MAX_MERGE_FILES: usize = 512;
+/// Commit files are kept this many versions behind the checkpoint, for readers that lag.
+const KEPT_COMMITS: u64 = 200;
+
+/// What there is to do, or was done, for one table.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Maintenance {
+    /// Name of the table.
+    pub table: &'static str,
+    /// Its version; `None` when it does not exist.
+    pub version: Option<u64>,
+    /// Files that it has.
+    pub files: usize,
+    /// Small files that can be merged.
+    pub mergeable: usize,
+    /// Commits since its last checkpoint.
+    pub uncheckpointed: u64,
+    /// Commit files that may go.
+    pub old_commits: usize,
+    /// Files that no version names, and that are older than an hour.
+    pub orphans: usize,
+}
+
+/// What is due, without doing it.
+///
+/// # Errors
+/// When a table cannot be read.
+pub fn plan(lake: &Lake, now_ms: i64) -> Result<Vec<Maintenance>, LakeError> {
+    tables(lake)?.into_iter().map(|(name, table)| plan_table(lake, name, &table, now_ms)).collect()
+}
+
+fn plan_table(lake: &Lake, name: TableName, table: &Table, now_ms: i64) -> Result<Maintenance, LakeError> {
+    let version = table.refresh()?;
+    let limit = merge_limit(lake, name, version)?;
+    let groups = merge_groups(table.data_files(), limit);
+    let checkpoint = table.last_checkpoint()?;
+    Ok(Maintenance {
+        table: name.as_str(),
+        version,
+        files: table.data_files().len(),
+        mergeable: groups.iter().map(Vec::len).sum(),
+        uncheckpointed: version.map_or(0, |v| v - checkpoint.unwrap_or(0)),
+        old_commits: table.commits_before(commits_limit(lake, name, checkpoint)?)?.len(),
+        orphans: table.orphans(now_ms)?.len(),
+    })
+}
+
+/// Does everything that is due. `progress` hears a line for each step.
+///
+/// # Errors
+/// When a table cannot be read or written; what was done stays done.
+pub async fn run(lake: &Lake, now_ms: i64, progress: &dyn Fn(&str)) -> Result<(), LakeError> {
+    seals::advance(lake, now_ms)?;
+    for (name, table) in tables(lake)? {
+        let Some(version) = table.refresh()? else { continue };
+        while let Some(merged) = merge_once(lake, name, &table, now_ms).await? {
+            progress(&format!("{}: merged {merged} files into one", name.as_str()));
+        }
+        if table.last_checkpoint()?.is_none_or(|last| last < version) {
+            let at = table.checkpoint()?;
+            progress(&format!("{}: checkpoint at version {at}", name.as_str()));
+        }
+        let old = table.commits_before(commits_limit(lake, name, table.last_checkpoint()?)?)?;
+        let orphans = table.orphans(now_ms)?;
+        if !old.is_empty() || !orphans.is_empty() {
+            table.remove_files(&old)?;
+            table.remove_files(&orphans)?;
+            progress(&format!("{}: removed {} old commit files and {} unused files", name.as_str(), old.len(), orphans.len()));
+        }
+    }
+    Ok(())
+}
+
+/// The part that a running worker does beside its work: at most one merge and one checkpoint of each table.
+///
+/// # Errors
+/// When a table cannot be read or written.
+pub async fn step(lake: &Lake, now_ms: i64) -> Result<(), LakeError> {
+    seals::advance(lake, now_ms)?;
+    for (name, table) in tables(lake)? {
+        let Some(version) = table.refresh()? else { continue };
+        merge_once(lake, name, &table, now_ms).await?;
+        if version >= table.last_checkpoint()?.unwrap_or(0) + CHECKPOINT_EVERY {
+            table.checkpoint()?;
+        }
+    }
+    Ok(())
+}
+
+fn tables(lake: &Lake) -> Result<Vec<(TableName, Table)>, LakeError> {
+    let mut tables = vec![
+        (TableName::Events, events::open(lake)?),
+        (TableName::Copies, follow::open(lake)?),
+        (TableName::Alerts, alerts::open(lake)?),
+        (TableName::Seals, seals::open(lake)?),
+    ];
+    for kind in Baseline::ALL {
+        tables.push((kind.table(), kind.open(lake)?));
+    }
+    Ok(tables)
+}
+
+/// The version up to which files may be merged: what every follower of `events` has passed; nobody follows the others.
+fn merge_limit(lake: &Lake, name: TableName, version: Option<u64>) -> Result<Option<u64>, LakeError> {
+    if name != TableName::Events {
+        return Ok(version);
+    }
+    // A follower that never began sees every file, merged or not.
+    let mut cursors = vec![follow::cursor(&follow::open(lake)?)];
+    for kind in Baseline::ALL {
+        cursors.extend(kind.cursor(&kind.open(lake)?).map(Some));
+    }
+    cursors.extend(alerts::settled_versions(&alerts::open(lake)?).into_iter().map(Some));
+    Ok(cursors.into_iter().min().flatten())
+}
+
+/// Commit files before this version may go: they are in the checkpoint, their seals are copied, every follower passed.
+fn commits_limit(lake: &Lake, name: TableName, checkpoint: Option<u64>) -> Result<u64, LakeError> {
+    let kept = checkpoint.unwrap_or(0).saturating_sub(KEPT_COMMITS);
+    if name != TableName::Events {
+        return Ok(kept);
+    }
+    let passed = merge_limit(lake, name, None)?.unwrap_or(0);
+    Ok(kept.min(passed).min(seals::cursor(&seals::open(lake)?).unwrap_or(0)))
+}
+
+/// Small files by partition, oldest first, as many as make one merge worth it.
+fn merge_groups(files: Vec<TableFile>, limit: Option<u64>) -> Vec<Vec<TableFile>> {
+    let mut by_partition: BTreeMap<BTreeMap<String, Option<String>>, Vec<TableFile>> = BTreeMap::new();
+    for file in files {
+        if file.add.size < SMALL_FILE_BYTES && limit.is_some_and(|limit| file.version <= limit) {
+            by_partition.entry(file.add.partition_values.clone()).or_default().push(file);
+        }
+    }
+    let mut groups = Vec::new();
+    for mut files in by_partition.into_values() {
+        files.sort_by(|a, b| (a.version, &a.add.path).cmp(&(b.version, &b.add.path)));
+        let mut bytes = 0;
+        let fits = |file: &TableFile| {
+            bytes += file.add.size;
+            bytes <= MERGE_BYTES
+        };
+        let group: Vec<TableFile> = files.into_iter().take(MAX_MERGE_FILES).take_while(fits).collect();
+        if group.len() >= MERGE_FILES {
+            groups.push(group);
+        }
+    }
+    groups
+}
+
+/// Merges one group of small files, if there is one. Returns how many files became one.
+async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) -> Result<Option<usize>, LakeError> {
+    let version = table.refresh()?;
+    let limit = merge_limit(lake, name, version)?;
+    let Some(group) = merge_groups(table.data_files(), limit).into_iter().next() else { return Ok(None) };
+    let number = table.recorded(COMPACT_TXN).unwrap_or(-1);
+    let adds: Vec<_> = group.iter().map(|f| f.add.clone()).collect();
+    let batches = read(table, adds).await?;
+    let Some(schema) = batches.first().map(RecordBatch::schema) else { return Ok(None) };
+    let merged = concat_batches(&schema, &batches).map_err(|e| LakeError::Rows(Box::new(e)))?;
+    let merged = if name == TableName::Events { events::sorted(&merged)? } else { merged };
+    let stats = table.spec().stats_columns;
+    let partition: Vec<(String, String)> =
+        group[0].add.partition_values.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
+    let partition =
+        table.spec().partition_columns.iter().filter_map(|c| partition.iter().find(|(k, _)| k == c).cloned()).collect::<Vec<_>>();
+    let file = DataFile {
+        path: data_file(&partition, &random_id(now_ms), 0),
+        partition,
+        stats: parquet_file::statistics(&merged, stats),
+        bytes: parquet_file::encode(&merged, stats)?,
+    };
+    if multiset(&batches)? != multiset(&parquet_file::decode(&file.bytes)?)? {
+        return Err(LakeError::Unsupported(format!("a merge of {} files would have changed their rows; nothing was written", group.len())));
+    }
+    let request = CommitRequest {
+        files: vec![file],
+        steps: vec![Step { app_id: COMPACT_TXN.into(), from: number, to: number + 1 }],
+        seal: None,
+        operation: "OPTIMIZE",
+        replaces: Some(Replaced {
+            paths: group.iter().map(|f| f.add.path.clone()).collect(),
+            version: group.iter().map(|f| f.version).max().unwrap_or(0),
+        }),
+        now_ms,
+    };
+    Ok(matches!(table.commit(&request)?, CommitOutcome::Committed { .. }).then_some(group.len()))
+}
+
+/// Rows of files without their partition columns.
+async fn read(table: &Table, files: Vec<crate::delta::Add>) -> Result<Vec<RecordBatch>, LakeError> {
+    let df = |e: datafusion::error::DataFusionError| LakeError::Rows(Box::new(e));
+    let mut config = datafusion::prelude::SessionConfig::new().with_target_partitions(1);
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    let context = SessionContext::new_with_config(config);
+    let kept: Vec<&str> = {
+        let spec = table.spec();
+        let names = spec.schema.fields().iter().map(|f| f.name().as_str());
+        names.filter(|n| !spec.partition_columns.contains(n)).collect()
+    };
+    let frame = context.read_table(Arc::new(Snapshot::files(table, files))).map_err(df)?;
+    let columns =
+        kept.iter().map(|name| datafusion::prelude::Expr::Column(datafusion::common::Column::from_name(*name))).collect::<Vec<_>>();
+    frame.select(columns).map_err(df)?.collect().await.map_err(df)
+}
+
+/// A sum of row hashes: the same rows in any order give the same. Rows of `events` have their leaf, others their bytes.
+fn multiset(batches: &[RecordBatch]) -> Result<(usize, [u64; 4]), LakeError> {
+    let (mut count, mut sum) = (0, [0_u64; 4]);
+    let mut add = |row: &[u8]| {
+        count += 1;
+        let hash = Sha256::digest(row);
+        for (total, part) in sum.iter_mut().zip(hash.as_chunks::<8>().0) {
+            *total = total.wrapping_add(u64::from_le_bytes(*part));
+        }
+    };
+    for batch in batches {
+        if let Some(leaves) = batch.column_by_name(name::leaf_hash).and_then(|c| c.as_binary_opt::<i32>()) {
+            (0..leaves.len()).for_each(|i| add(leaves.value(i)));
+            continue;
+        }
+        let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
+        let converter = RowConverter::new(fields).map_err(|e| LakeError::Rows(Box::new(e)))?;
+        let rows = converter.convert_columns(batch.columns()).map_err(|e| LakeError::Rows(Box::new(e)))?;
+        rows.iter().for_each(|row| add(row.as_ref()));
+    }
+    Ok((count, sum))
+}
