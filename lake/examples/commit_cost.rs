@@ -1,4 +1,4 @@
-//! What a commit costs as commits grow: 2,000 commits of one small batch each through a long-lived handle.
+//! What a commit costs as commits grow: 10,000 commits of one small batch each through a long-lived handle.
 //!
 //! `cargo run --release -p lake --example commit_cost` prints the median at the start and at the end, and their ratio.
 
@@ -8,7 +8,7 @@ use lake::Lake;
 use lake::events::{self, EventBatch, Origin};
 use schemas::Row;
 
-const COMMITS: i64 = 2_000;
+const COMMITS: i64 = 10_000;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let folder = std::env::temp_dir().join(format!("vialog-commit-cost-{}", std::process::id()));

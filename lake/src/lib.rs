@@ -30,6 +30,8 @@ mod seen;
 pub mod snapshot;
 pub mod table;
 mod table_upkeep;
+#[cfg(test)]
+mod upkeep_test;
 pub mod verify;
 pub mod views;
 
