@@ -32,10 +32,12 @@ fn publish(brokers: &str, topic: &str, shape: &str, count: u64) -> Result<(u64, 
     let properties = [("compression.type", "none"), ("linger.ms", "50"), ("batch.size", "1000000")];
     let producer = Producer::new(brokers, &BTreeMap::from(properties.map(|(k, v)| (k.to_owned(), v.to_owned()))))?;
     let mut bytes = 0;
+    // Recent, because a broker deletes what is old by the record's own time.
+    let start_ms = chrono::Utc::now().timestamp_millis() - 3_600_000;
     for n in 0..count {
-        let payload = record(shape, n)?;
+        let at = start_ms + i64::try_from(n)?;
+        let payload = record(shape, n, at)?;
         bytes += payload.len() as u64;
-        let at = i64::try_from(1_790_000_000_000 + n * 5)?;
         let record =
             Outgoing { topic, partition: Some(0), timestamp_ms: Some(at), payload: Some(payload.as_bytes()), ..Outgoing::default() };
         producer.send(&record)?;
@@ -55,10 +57,10 @@ struct Facts {
     traceparent: String,
 }
 
-fn record(shape: &str, n: u64) -> Result<String, Failure> {
+fn record(shape: &str, n: u64, at_ms: i64) -> Result<String, Failure> {
     let mixed = n.wrapping_mul(0x9e37_79b9_7f4a_7c15);
     let mixed = (mixed ^ (mixed >> 31)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    let at = chrono::DateTime::from_timestamp_millis(i64::try_from(1_790_000_000_000 + n * 5)?).ok_or("a valid time")?;
+    let at = chrono::DateTime::from_timestamp_millis(at_ms).ok_or("a valid time")?;
     let facts = Facts {
         n,
         mixed,

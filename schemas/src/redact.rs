@@ -8,8 +8,10 @@
 //! Not for: personal data in free text; names cannot be found by pattern, and this does not try.
 
 use std::borrow::Cow;
+use std::fmt::Write;
 use std::sync::LazyLock;
 
+use aho_corasick::{AhoCorasick, AhoCorasickKind};
 use regex::Regex;
 
 use crate::json::{self, Json};
@@ -85,10 +87,49 @@ static SECRET_TEXT: LazyLock<Regex> = LazyLock::new(|| {
         r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
         r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
         r"\bAIza[A-Za-z0-9_-]{30,}",
-        r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:[^\s/@]{1,128}@",
         r"(?i)\b(?:password|passwd|pwd|client_secret|api_?key|access_token|refresh_token)=[^\s&;,]{3,}",
     ];
     Regex::new(&patterns.join("|")).expect("the secret patterns are valid")
+});
+
+/// Credentials in a URL; on its own, because addresses are common and most have none.
+static URL_SECRET: LazyLock<Regex> =
+    LazyLock::new(|| Regex::new(r"[a-z][a-z0-9+.-]{1,20}://[^\s/:@]{1,64}:[^\s/@]{1,128}@").expect("the URL pattern is valid"));
+
+/// What every match of [`JWT`] or [`SECRET_TEXT`] contains, in any case: few texts do, and only those are matched.
+const SIGNS: &[&str] = &[
+    "eyj",
+    "-----begin",
+    "bearer",
+    "sk-",
+    "sk_",
+    "pk-",
+    "pk_",
+    "rk-",
+    "rk_",
+    "ghp_",
+    "gho_",
+    "ghu_",
+    "ghs_",
+    "ghr_",
+    "github_pat_",
+    "glpat-",
+    "akia",
+    "asia",
+    "xox",
+    "aiza",
+    "password=",
+    "passwd=",
+    "pwd=",
+    "client_secret=",
+    "apikey=",
+    "api_key=",
+    "access_token=",
+    "refresh_token=",
+];
+
+static SIGN: LazyLock<AhoCorasick> = LazyLock::new(|| {
+    AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(SIGNS).expect("the signs are few and short")
 });
 
 /// What a redaction did.
@@ -121,8 +162,14 @@ impl<'k> Redactor<'k> {
     /// Redacts free text, for rejections that are no JSON and for reasons that quote input.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
         let token = |found: &regex::Captures<'_>| self.keys.token(self.tenant, "secret", &found[0]);
-        let text = chain(Cow::Borrowed(text), |t| JWT.replace_all(t, token));
-        let text = chain(text, |t| SECRET_TEXT.replace_all(t, token));
+        let mut text = Cow::Borrowed(text);
+        if SIGN.is_match(&*text) {
+            text = chain(text, |t| JWT.replace_all(t, token));
+            text = chain(text, |t| SECRET_TEXT.replace_all(t, token));
+        }
+        if text.contains("://") && text.contains('@') {
+            text = chain(text, |t| URL_SECRET.replace_all(t, token));
+        }
         if !text.contains('"') {
             return text;
         }
@@ -169,7 +216,8 @@ impl<'k> Redactor<'k> {
             Json::Array(items) => {
                 for (i, item) in items.iter_mut().enumerate() {
                     let length = path.len();
-                    path.push_str(&format!("/{i}"));
+                    // Writing to a string cannot fail.
+                    let _ = write!(path, "/{i}");
                     self.walk(item, path, inner, done);
                     path.truncate(length);
                 }
@@ -233,8 +281,8 @@ fn note(path: &str, done: &mut Redactions) {
 }
 
 fn is_secret_key(key: &str) -> bool {
-    let plain = key.to_ascii_lowercase().replace('-', "_");
-    SECRET_KEYS.contains(&plain.as_str())
+    let same = |a: &u8, b: &u8| a.to_ascii_lowercase() == *b || (*a == b'-' && *b == b'_');
+    SECRET_KEYS.iter().any(|name| name.len() == key.len() && key.bytes().zip(name.bytes()).all(|(a, b)| same(&a, &b)))
 }
 
 #[cfg(test)]
@@ -246,6 +294,39 @@ mod tests {
         let mut value = json::parse(text.as_bytes()).unwrap();
         let done = Redactor::new(&keys, "default").element(&mut value);
         (value.compact(), done.paths)
+    }
+
+    #[test]
+    fn every_pattern_has_its_sign() {
+        let samples = [
+            "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0abc.sig",
+            "-----BEGIN PRIVATE KEY-----x-----END PRIVATE KEY-----",
+            "BEARER abcdefghij",
+            "sk_live_abcdefgh1",
+            "pk-test-abcdefgh1",
+            "rk_proj_abcdefgh1",
+            "sk-abcdefghijklmnopqrstuvwx",
+            "ghp_abcdefghijklmnopqrstuvwx",
+            "ghr_abcdefghijklmnopqrstuvwx",
+            "github_pat_abcdefghijklmnopqrstuvwx",
+            "glpat-abcdefghijklmnopqr",
+            "AKIAABCDEFGHIJKLMNOP",
+            "ASIAABCDEFGHIJKLMNOP",
+            "xoxb-1234567890ab",
+            "AIzaabcdefghijklmnopqrstuvwxyz0123456",
+            "password=abc",
+            "Passwd=abc",
+            "PWD=abc",
+            "client_secret=abc",
+            "apikey=abc",
+            "API_KEY=abc",
+            "access_token=abc",
+            "refresh_token=abc",
+        ];
+        for sample in samples {
+            assert!(JWT.is_match(sample) || SECRET_TEXT.is_match(sample), "{sample}");
+            assert!(SIGN.is_match(sample), "{sample} has no sign");
+        }
     }
 
     #[test]
