@@ -4,7 +4,7 @@
 //! starts there, never at what Kafka keeps; a partition whose next offset is gone, or that the table is ahead of,
 //! is stopped and reported. The assignment strategy is eager: on every rebalance each partition starts anew at the
 //! table's position, so no fetch position is left behind when the batch is dropped. The loop hears of every change
-//! through [`Shared`] and drops its batch.
+//! through `Shared` and drops its batch.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};

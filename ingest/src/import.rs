@@ -1,7 +1,7 @@
 //! Files and standard input through the same adapters and the same commit path, without Kafka.
 //!
 //! A file is a stream named by a keyed hash of its content and of how it is read (adapter, tenant, instance), each line of
-//! it one record (see [`crate::split`]; a file that is one JSON array: each element). So the same file imported twice is
+//! it one record (see `split`; a file that is one JSON array: each element). So the same file imported twice is
 //! recognised by its recorded position, an interrupted import goes on where it stopped, and a file that was read by the
 //! wrong adapter can be read again by the right one. gzip and zstd files are unpacked on the way.
 //!

@@ -2,7 +2,7 @@
 //!
 //! It reads the versions of `events` in order and writes to table `copies` one row for each arrival whose
 //! `(tenant, event_id)` was there before, with its cursor in the same commit; two followers fence each other
-//! by that cursor. What it remembers is the table itself (see [`crate::seen`]), so its memory does not grow with
+//! by that cursor. What it remembers is the table itself (see `seen`), so its memory does not grow with
 //! history, and a step costs by what is new. There is no window: a copy is found however late it comes.
 //!
 //! First is who stands first in (version, stream, partition, offset, record index). Other content under the

@@ -152,3 +152,83 @@ fn every_column_has_its_line_in_the_documentation() {
         assert!(text.contains(&format!("| `{name}` |")), "{name} has no line in docs/events.md");
     }
 }
+
+/// Licences that a dependency may have; see docs/decisions/0005-dependency-policy.md.
+const LICENCES: &[&str] = &[
+    "MIT",
+    "Apache-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "ISC",
+    "Zlib",
+    "Unicode-3.0",
+    "CC0-1.0",
+    "0BSD",
+    "BSL-1.0",
+    "Unlicense",
+    "MIT-0",
+    "CDLA-Permissive-2.0",
+    "bzip2-1.0.6",
+    "LLVM-exception",
+];
+
+#[test]
+fn every_dependency_has_a_licence_that_the_policy_allows() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    // What other systems would need is not here.
+    let host = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
+    let output = std::process::Command::new(cargo)
+        .args(["metadata", "--format-version", "1", "--locked", "--offline", "--filter-platform", &host])
+        .current_dir(repository())
+        .output()
+        .unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let metadata: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let packages = metadata["packages"].as_array().unwrap();
+    assert!(packages.len() > 100, "{} packages", packages.len());
+    for package in packages {
+        let licence = package["license"].as_str().unwrap_or("none");
+        // One side of an `OR` is enough; all parts of an `AND` are needed.
+        let allowed = licence.replace('/', " OR ").split(" OR ").any(|side| {
+            side.split([' ', '(', ')']).filter(|word| !matches!(*word, "" | "AND" | "WITH")).all(|word| LICENCES.contains(&word))
+        });
+        assert!(allowed, "{} has the licence {licence}", package["name"]);
+        let source = package["source"].as_str().unwrap_or("");
+        assert!(
+            source.is_empty() || source.contains("index.crates.io") || source.contains("crates.io-index"),
+            "{} comes from {source}",
+            package["name"]
+        );
+    }
+}
+
+#[test]
+fn the_compose_file_names_only_what_there_is() {
+    let text = std::fs::read_to_string(repository().join("docker-compose.yml")).unwrap();
+    let file: serde_json::Value = serde_yaml_ng::from_str(&text).unwrap();
+    let services = file["services"].as_object().unwrap();
+    for (name, service) in services {
+        assert!(
+            service["image"].is_string() || repository().join(service["build"].as_str().unwrap()).join("Dockerfile").is_file(),
+            "{name}"
+        );
+        for needed in service["depends_on"].as_object().into_iter().flatten().map(|(name, _)| name) {
+            assert!(services.contains_key(needed), "{name} depends on {needed}");
+        }
+        for volume in
+            service["volumes"].as_array().into_iter().flatten().filter_map(serde_json::Value::as_str).filter(|v| v.starts_with('.'))
+        {
+            assert!(repository().join(volume.split(':').next().unwrap()).is_file(), "{volume}");
+        }
+    }
+    let config = std::fs::read_to_string(repository().join("docker/vialog.toml")).unwrap();
+    for topic in config.lines().filter_map(|l| l.strip_prefix("topic = \"")).map(|l| l.trim_end_matches('"')) {
+        assert!(text.contains(topic), "nobody makes the topic {topic}");
+    }
+    for service in ["ingest", "producer"] {
+        let args: Vec<&str> = services[service]["command"].as_array().unwrap().iter().filter_map(serde_json::Value::as_str).collect();
+        let output = crate::support::vialog(&[&args[..1], &["--help"]].concat());
+        let help = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert!(args.iter().filter(|a| a.starts_with("--")).all(|option| help.contains(option)), "{service}: {args:?}");
+    }
+}

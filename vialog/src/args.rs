@@ -195,8 +195,11 @@ pub(crate) struct GenerateArgs {
     #[arg(long, default_value_t = 10_000)]
     pub(crate) events: usize,
     /// Folder to write to.
-    #[arg(long, value_name = "DIR")]
-    pub(crate) out: std::path::PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "brokers")]
+    pub(crate) out: Option<std::path::PathBuf>,
+    /// Send to the topics `demo.<adapter>` of these brokers instead, which must exist.
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "out")]
+    pub(crate) brokers: Option<String>,
 }
 
 #[derive(Debug, Subcommand)]

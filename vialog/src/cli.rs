@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use anyhow::{Context, Result, bail};
 use ingest::Summary;
+use ingest::produce::{Outgoing, Producer};
 use lake::Lake;
 use query::Session;
 use schemas::adapters::Adapter;
@@ -29,7 +30,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Rules { command: RulesCommand::Test { folder, format } } => {
             runtime()?.block_on(detection::test(folder.as_deref(), format == Output::Json))
         }
-        Command::Generate(args) => write_traffic(&args),
+        Command::Generate(args) => generate_traffic(&args),
         Command::Ingest(args) => ingest(&args),
         Command::Import(args) => runtime()?.block_on(import(&args)),
         Command::Query(args) => runtime()?.block_on(run_query(&args)),
@@ -67,16 +68,50 @@ fn demo(args: &DemoArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!report.reconciles)))
 }
 
-fn write_traffic(args: &GenerateArgs) -> Result<ExitCode> {
-    std::fs::create_dir_all(&args.out).with_context(|| format!("cannot make `{}`", args.out.display()))?;
+fn generate_traffic(args: &GenerateArgs) -> Result<ExitCode> {
+    match (&args.out, &args.brokers) {
+        (Some(out), _) => write_traffic(args, out),
+        (None, Some(brokers)) => send_traffic(args, brokers),
+        (None, None) => bail!("name a folder with --out or brokers with --brokers"),
+    }
+}
+
+/// Up to today, so that no broker deletes it for its age.
+fn send_traffic(args: &GenerateArgs, brokers: &str) -> Result<ExitCode> {
+    let producer = Producer::new(brokers, &std::collections::BTreeMap::new())?;
+    let start = chrono::Utc::now().date_naive() - chrono::Days::new(30);
+    let (mut sent, mut index) = (0, 0);
+    while sent < args.events {
+        let traffic = generate::day(args.seed, start, index);
+        for record in &traffic.records {
+            let (topic, key) = (format!("demo.{}", record.adapter), Some(record.key.as_bytes()));
+            let timestamp_ms = Some(record.at_us / 1000);
+            producer.send(&Outgoing {
+                topic: &topic,
+                key,
+                timestamp_ms,
+                payload: Some(record.payload.as_bytes()),
+                ..Outgoing::default()
+            })?;
+        }
+        sent += traffic.records.len();
+        index += 1;
+    }
+    let delivered = producer.flush()?;
+    tell::line(&format!("{delivered} records of {index} days sent to {brokers}"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn write_traffic(args: &GenerateArgs, out: &std::path::Path) -> Result<ExitCode> {
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make `{}`", out.display()))?;
     let start = chrono::NaiveDate::from_ymd_opt(2026, 1, 5).context("a valid date")?;
     let (mut written, mut index, mut files) = (0, 0, std::collections::BTreeMap::new());
-    let mut labels = std::io::BufWriter::new(std::fs::File::create(args.out.join("labels.jsonl"))?);
+    let mut labels = std::io::BufWriter::new(std::fs::File::create(out.join("labels.jsonl"))?);
     while written < args.events {
         let traffic = generate::day(args.seed, start, index);
         for record in &traffic.records {
             if !files.contains_key(record.adapter) {
-                let file = std::fs::File::create(args.out.join(format!("{}.jsonl", record.adapter)))?;
+                let file = std::fs::File::create(out.join(format!("{}.jsonl", record.adapter)))?;
                 files.insert(record.adapter, std::io::BufWriter::new(file));
             }
             let file = files.get_mut(record.adapter).context("the file was just made")?;
@@ -88,10 +123,10 @@ fn write_traffic(args: &GenerateArgs) -> Result<ExitCode> {
         written += traffic.records.len();
         index += 1;
     }
-    write_inventory(&args.out.join("inventory"), &generate::inventory(start))?;
+    write_inventory(&out.join("inventory"), &generate::inventory(start))?;
     labels.flush()?;
     files.values_mut().try_for_each(Write::flush)?;
-    tell::line(&format!("{written} records of {index} days in {}", args.out.display()))?;
+    tell::line(&format!("{written} records of {index} days in {}", out.display()))?;
     Ok(ExitCode::SUCCESS)
 }
 

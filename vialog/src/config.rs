@@ -229,8 +229,10 @@ adapter = "okta"
     }
 
     #[test]
-    fn the_default_file_is_valid() {
-        assert!(Config::parse(include_str!("../../vialog.toml")).is_ok());
+    fn the_default_files_are_valid() {
+        for text in [include_str!("../../vialog.toml"), include_str!("../../docker/vialog.toml")] {
+            assert!(Config::parse(text).is_ok(), "{text}");
+        }
     }
 
     #[test]
