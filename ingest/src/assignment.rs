@@ -19,10 +19,9 @@ use rdkafka::error::KafkaError;
 use rdkafka::types::RDKafkaRespErr;
 use rdkafka::{Offset, TopicPartitionList};
 
-use crate::Feed;
 use crate::gap::Gap;
-use crate::kafka::WorkerConfig;
 use crate::start::{self, Start};
+use crate::{Feed, WorkerConfig};
 
 /// Settings that the commit protocol stands on: a configuration may not change them.
 pub const FIXED: &[(&str, &str)] = &[

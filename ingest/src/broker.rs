@@ -12,9 +12,10 @@ use rdkafka::{Offset, Timestamp};
 use schemas::decode::{Decoder, KafkaFacts, Record};
 
 use crate::assignment::{Context, WATERMARK_TIMEOUT};
-use crate::kafka::{POLL, WorkerConfig};
-use crate::{Feed, IngestError, now_us};
+use crate::{Feed, IngestError, WorkerConfig, now_us};
 
+/// How long a poll waits.
+pub(crate) const POLL: Duration = Duration::from_millis(50);
 const SEEK_TRIES: u32 = 20;
 const SEEK_TIMEOUT: Duration = Duration::from_secs(2);
 

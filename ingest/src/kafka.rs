@@ -23,41 +23,18 @@ use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
 
 use crate::assignment::{Context, Shared, client_config, origin};
-use crate::broker::{decode, end_offsets, is_out_of_range, report, seek};
-use crate::flush::FlushPolicy;
+use crate::broker::{POLL, decode, end_offsets, is_out_of_range, report, seek};
 use crate::gap::{self, OnGap};
 use crate::start::Start;
 use crate::summary::Summary;
-use crate::{Feed, IngestError, now_us};
+use crate::{IngestError, WorkerConfig, now_us};
 
 /// How often copies are decided while a worker runs.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 /// How often a running worker merges files and writes checkpoints.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
-pub(crate) const POLL: Duration = Duration::from_millis(50);
 /// With `once`: how long nothing may come after every partition said that it ended.
 const QUIET_MS: i64 = 1_000;
-
-/// What a worker needs to know.
-#[derive(Debug, Clone)]
-pub struct WorkerConfig {
-    /// Brokers, `host:port,host:port`.
-    pub brokers: String,
-    /// Consumer group.
-    pub group: String,
-    /// Name of the cluster in stream names.
-    pub cluster: String,
-    /// Any librdkafka property, over the defaults below.
-    pub properties: BTreeMap<String, String>,
-    /// Feeds.
-    pub feeds: Vec<Feed>,
-    /// When batches are due.
-    pub flush: FlushPolicy,
-    /// What to do where records are gone.
-    pub on_gap: OnGap,
-    /// Stop at the end offsets seen at the start.
-    pub once: bool,
-}
 
 /// Runs a worker until `stop` is set, or to the end of the topics with `once`.
 ///

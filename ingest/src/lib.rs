@@ -16,9 +16,13 @@ mod split;
 pub mod start;
 mod summary;
 
+use std::collections::BTreeMap;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use schemas::decode::Source;
+
+use crate::flush::FlushPolicy;
+use crate::gap::OnGap;
 pub use summary::Summary;
 
 /// A failure of ingest.
@@ -59,6 +63,27 @@ pub struct Feed {
     pub incarnation: String,
     /// How to decode it.
     pub source: Source,
+}
+
+/// What a worker needs to know.
+#[derive(Debug, Clone)]
+pub struct WorkerConfig {
+    /// Brokers, `host:port,host:port`.
+    pub brokers: String,
+    /// Consumer group.
+    pub group: String,
+    /// Name of the cluster in stream names.
+    pub cluster: String,
+    /// Any librdkafka property, over the defaults below.
+    pub properties: BTreeMap<String, String>,
+    /// Feeds.
+    pub feeds: Vec<Feed>,
+    /// When batches are due.
+    pub flush: FlushPolicy,
+    /// What to do where records are gone.
+    pub on_gap: OnGap,
+    /// Stop at the end offsets seen at the start.
+    pub once: bool,
 }
 
 /// Microseconds since 1970 by the system clock: the one place where ingest reads it.

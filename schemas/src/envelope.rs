@@ -11,12 +11,10 @@
 use std::borrow::Cow;
 use std::io::Read;
 
-use crate::json::{self, Json};
+use crate::json::{self, Json, MAX_ELEMENTS};
 
 /// Most bytes that one record may unpack to.
 pub const MAX_UNPACKED_BYTES: u64 = 64 << 20;
-/// Most elements in one record.
-pub const MAX_ELEMENTS: usize = 50_000;
 
 /// Most compressions, one inside the other, that are taken off.
 pub const MAX_LAYERS: usize = 3;

@@ -16,6 +16,9 @@ use std::fmt::Write as _;
 
 use parser::Parser;
 
+/// Most elements in one record.
+pub const MAX_ELEMENTS: usize = 50_000;
+
 /// Deepest nesting that is read.
 pub const MAX_DEPTH: usize = 64;
 /// Most values (scalars and containers) in one text.
@@ -58,8 +61,8 @@ pub enum JsonError {
     /// More than [`MAX_VALUES`] values.
     #[error("more than {MAX_VALUES} values")]
     TooMany,
-    /// More than [`MAX_ELEMENTS`](crate::envelope::MAX_ELEMENTS) elements in one record.
-    #[error("more than {} elements in one record", crate::envelope::MAX_ELEMENTS)]
+    /// More than [`MAX_ELEMENTS`] elements in one record.
+    #[error("more than {} elements in one record", MAX_ELEMENTS)]
     TooManyElements,
 }
 

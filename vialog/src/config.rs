@@ -7,10 +7,10 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, Result, bail};
 use ingest::Feed;
+use ingest::WorkerConfig;
 use ingest::assignment::FIXED;
 use ingest::flush::FlushPolicy;
 use ingest::gap::OnGap;
-use ingest::kafka::WorkerConfig;
 use schemas::adapters::Adapter;
 use schemas::decode::Source;
 use serde::Deserialize;
