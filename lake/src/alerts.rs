@@ -6,11 +6,9 @@ use arrow::array::{ArrayRef, Int32Array, Int64Array, ListBuilder, RecordBatch, S
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::decide::Step;
-use crate::layout::{data_file, follower_txn};
-use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
-use crate::{Lake, LakeError, TableName, parquet_file};
-
-const STATS_COLUMNS: &str = "event_time";
+use crate::layout::follower_txn;
+use crate::table::{CommitOutcome, Table, TableSpec};
+use crate::{Lake, LakeError, TableName};
 
 /// One alert.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,7 +71,7 @@ pub fn alerts_schema() -> SchemaRef {
 /// # Errors
 /// When its log cannot be read.
 pub fn open(lake: &Lake) -> Result<Table, LakeError> {
-    lake.table(TableName::Alerts, TableSpec { schema: alerts_schema(), partition_columns: &[], stats_columns: STATS_COLUMNS })
+    lake.table(TableName::Alerts, TableSpec { schema: alerts_schema(), partition_columns: &[], stats_columns: "event_time" })
 }
 
 /// Where a rule stands.
@@ -88,24 +86,24 @@ pub struct RuleCursor {
 
 /// Where a rule stands. To be read before the alerts that are known.
 pub fn cursor(table: &Table, rule_id: &str) -> RuleCursor {
-    let settled = table.recorded(&settled_txn(rule_id)).and_then(|v| u64::try_from(v).ok());
-    RuleCursor { rule_id: rule_id.to_owned(), settled, found: table.recorded(&found_txn(rule_id)).unwrap_or(-1) }
+    let found = table.recorded(&follower_txn(&found_by(rule_id))).unwrap_or(-1);
+    RuleCursor { rule_id: rule_id.to_owned(), settled: table.cursor(&settled_by(rule_id)), found }
 }
 
 /// The versions that rules have settled.
 pub(crate) fn settled_versions(table: &Table) -> Vec<u64> {
-    let (first, last) = (settled_txn(""), "/found");
+    let (first, last) = (follower_txn(&settled_by("")), "/found");
     let txns = table.txns();
     let settled = txns.iter().filter(|(name, _)| name.starts_with(&first) && !name.ends_with(last));
     settled.filter_map(|(_, version)| u64::try_from(*version).ok()).collect()
 }
 
-fn settled_txn(rule_id: &str) -> String {
-    follower_txn(&format!("rule/{rule_id}"))
+fn settled_by(rule_id: &str) -> String {
+    format!("rule/{rule_id}")
 }
 
-fn found_txn(rule_id: &str) -> String {
-    follower_txn(&format!("rule/{rule_id}/found"))
+fn found_by(rule_id: &str) -> String {
+    format!("rule/{rule_id}/found")
 }
 
 /// What a run of a rule gave.
@@ -125,25 +123,17 @@ pub struct RuleStep<'a> {
 /// # Errors
 /// When the table cannot be written.
 pub fn append(table: &Table, from: &RuleCursor, step: &RuleStep<'_>, now_ms: i64) -> Result<CommitOutcome, LakeError> {
-    let (mut files, mut steps) = (Vec::new(), Vec::new());
-    if step.settled > from.settled {
-        let number = |version: Option<u64>| version.map_or(-1, u64::cast_signed);
-        steps.push(Step { app_id: settled_txn(&from.rule_id), from: number(from.settled), to: number(step.settled) });
+    let mut steps = Vec::new();
+    if let Some(settled) = step.settled.filter(|settled| from.settled.is_none_or(|before| *settled > before)) {
+        steps.push(Step::follow(&settled_by(&from.rule_id), from.settled, settled));
     }
     if !step.alerts.is_empty() {
-        let batch = batch_of(step.alerts, step.seen)?;
-        files.push(DataFile {
-            path: data_file(&[], &random_id(now_ms), 0),
-            partition: Vec::new(),
-            stats: parquet_file::statistics(&batch, STATS_COLUMNS),
-            bytes: parquet_file::encode(&batch, STATS_COLUMNS)?,
-        });
-        steps.push(Step { app_id: found_txn(&from.rule_id), from: from.found, to: from.found + 1 });
+        steps.push(Step { app_id: follower_txn(&found_by(&from.rule_id)), from: from.found, to: from.found + 1 });
     }
     if steps.is_empty() {
         return Ok(CommitOutcome::AlreadyCommitted);
     }
-    table.commit(&CommitRequest { files, steps, seal: None, operation: "WRITE", replaces: None, now_ms })
+    table.append(&batch_of(step.alerts, step.seen)?, steps, now_ms)
 }
 
 fn batch_of(alerts: &[Alert], version: u64) -> Result<RecordBatch, LakeError> {

@@ -9,9 +9,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
 use crate::decide::Step;
-use crate::layout::{data_file, follower_txn};
-use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
-use crate::{Lake, LakeError, TableName, parquet_file};
+use crate::table::{CommitOutcome, Table, TableSpec};
+use crate::{Lake, LakeError, TableName};
 
 /// Kinds of baseline.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,7 +77,7 @@ impl Baseline {
 
     /// Version of `events` that it covers.
     pub fn cursor(self, table: &Table) -> Option<u64> {
-        table.recorded(&follower_txn(self.table_name())).and_then(|v| u64::try_from(v).ok())
+        table.cursor(self.table_name())
     }
 
     /// Appends rows and moves the cursor, in one commit.
@@ -87,16 +86,6 @@ impl Baseline {
     /// When the table cannot be written.
     pub fn append(self, table: &Table, from: Option<u64>, to: u64, rows: &[RecordBatch], now_ms: i64) -> Result<CommitOutcome, LakeError> {
         let batch = arrow::compute::concat_batches(&self.schema(), rows).map_err(|e| LakeError::Rows(Box::new(e)))?;
-        let mut files = Vec::new();
-        if batch.num_rows() > 0 {
-            files.push(DataFile {
-                path: data_file(&[], &random_id(now_ms), 0),
-                partition: Vec::new(),
-                stats: parquet_file::statistics(&batch, ""),
-                bytes: parquet_file::encode(&batch, "")?,
-            });
-        }
-        let step = Step { app_id: follower_txn(self.table_name()), from: from.map_or(-1, u64::cast_signed), to: to.cast_signed() };
-        table.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", replaces: None, now_ms })
+        table.append(&batch, vec![Step::follow(self.table_name(), from, to)], now_ms)
     }
 }

@@ -8,16 +8,13 @@
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, Fields, Schema, SchemaRef};
 use arrow::json::{LineDelimitedWriter, ReaderBuilder};
-use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
-use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use serde::{Deserialize, Serialize};
 
-use crate::LakeError;
 use crate::delta::{self, Action, TableState, Txn};
+use crate::{LakeError, parquet_file};
 
 /// What `_last_checkpoint` says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -55,8 +52,7 @@ pub(crate) fn encode(state: &TableState, version_of_file: impl Fn(&str) -> u64) 
 
 /// The actions of a checkpoint file.
 pub(crate) fn decode(bytes: Vec<u8>, version: u64) -> Result<Vec<Action>, LakeError> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(Bytes::from(bytes)).and_then(|b| b.build()).map_err(rows)?;
-    let batches: Vec<RecordBatch> = reader.collect::<Result<_, _>>().map_err(rows)?;
+    let batches = parquet_file::decode(bytes.into())?;
     let mut writer = LineDelimitedWriter::new(Vec::new());
     writer.write_batches(&batches.iter().collect::<Vec<_>>()).map_err(rows)?;
     writer.finish().map_err(rows)?;

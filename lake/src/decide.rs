@@ -14,6 +14,8 @@
 //! A batch is one unit: it commits only when every partition says `Commit`, it is done only when every
 //! partition says so, and otherwise it is dropped whole and read again from the recorded positions.
 
+use crate::layout::follower_txn;
+
 /// Range of one partition in a batch, under its transaction name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Step {
@@ -23,6 +25,13 @@ pub struct Step {
     pub from: i64,
     /// Last offset of the batch.
     pub to: i64,
+}
+
+impl Step {
+    /// A follower's way from one version to another.
+    pub(crate) fn follow(follower: &str, from: Option<u64>, to: u64) -> Self {
+        Self { app_id: follower_txn(follower), from: from.map_or(-1, u64::cast_signed), to: to.cast_signed() }
+    }
 }
 
 /// What to do with a batch.

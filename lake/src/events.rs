@@ -16,7 +16,7 @@ use schemas::columns::{Row, name};
 use schemas::decode::EVENT;
 
 use crate::decide::Step;
-use crate::layout::{data_file, parse_position_txn, position_txn};
+use crate::layout::{parse_position_txn, position_txn};
 use crate::leaves::leaf_hashes;
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
 use crate::{Lake, LakeError, TableName, parquet_file};
@@ -277,12 +277,7 @@ fn data_files(batch: &RecordBatch, batch_id: &str) -> Result<Vec<DataFile>, Lake
         let part = part.project(&kept).map_err(|e| LakeError::Rows(Box::new(e)))?;
         let day = chrono::DateTime::from_timestamp(i64::from(date) * 86_400, 0).unwrap_or_default().format("%Y-%m-%d").to_string();
         let partition = vec![(name::row_kind.to_owned(), kind.to_owned()), (name::ingest_date.to_owned(), day)];
-        files.push(DataFile {
-            path: data_file(&partition, batch_id, number),
-            partition,
-            stats: parquet_file::statistics(&part, STATS_COLUMNS),
-            bytes: parquet_file::encode(&part, STATS_COLUMNS)?,
-        });
+        files.push(DataFile::of(&part, partition, STATS_COLUMNS, (batch_id, number))?);
     }
     Ok(files)
 }

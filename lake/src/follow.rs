@@ -18,11 +18,10 @@ use datafusion::datasource::MemTable;
 use datafusion::prelude::SessionContext;
 
 use crate::decide::Step;
-use crate::layout::{data_file, follower_txn};
 use crate::seen::{Ids, SeenIds};
 use crate::snapshot::Snapshot;
-use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
-use crate::{Lake, LakeError, TableName, events, parquet_file};
+use crate::table::{CommitOutcome, Table, TableSpec};
+use crate::{Lake, LakeError, TableName, events};
 
 /// Name of this follower.
 const NAME: &str = "copies";
@@ -69,7 +68,7 @@ pub fn open(lake: &Lake) -> Result<Table, LakeError> {
 
 /// Version of `events` up to which copies are decided.
 pub fn cursor(copies: &Table) -> Option<u64> {
-    copies.recorded(&follower_txn(NAME)).and_then(|v| u64::try_from(v).ok())
+    copies.cursor(NAME)
 }
 
 /// A follower that stays open: opening one replays the log, which a worker should do once.
@@ -102,9 +101,10 @@ impl Follower {
         }
         let up_to = self.end_of_step(after, latest);
         let rows = copies_between(&self.events, &mut self.seen, after, up_to).await?;
-        let step = Step { app_id: follower_txn(NAME), from: after.map_or(-1, u64::cast_signed), to: up_to.cast_signed() };
+        let batch = arrow::compute::concat_batches(&copies_schema(), &rows).map_err(|e| LakeError::Rows(Box::new(e)))?;
+        let outcome = self.copies.append(&batch, vec![Step::follow(NAME, after, up_to)], now_ms)?;
         // On another outcome a second follower was faster: its cursor is read in the next step.
-        let committed = matches!(commit(&self.copies, &rows, step, now_ms)?, CommitOutcome::Committed { .. });
+        let committed = matches!(outcome, CommitOutcome::Committed { .. });
         Ok(Some(if committed { count(&rows) } else { CopiesFound::default() }))
     }
 
@@ -160,20 +160,6 @@ fn count(rows: &[RecordBatch]) -> CopiesFound {
         }
     }
     found
-}
-
-fn commit(copies: &Table, rows: &[RecordBatch], step: Step, now_ms: i64) -> Result<CommitOutcome, LakeError> {
-    let batch = arrow::compute::concat_batches(&copies_schema(), rows).map_err(|e| LakeError::Rows(Box::new(e)))?;
-    let mut files = Vec::new();
-    if batch.num_rows() > 0 {
-        files.push(DataFile {
-            path: data_file(&[], &random_id(now_ms), 0),
-            partition: Vec::new(),
-            stats: parquet_file::statistics(&batch, "offset"),
-            bytes: parquet_file::encode(&batch, "offset")?,
-        });
-    }
-    copies.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", replaces: None, now_ms })
 }
 
 async fn copies_between(events: &Table, seen: &mut SeenIds, after: Option<u64>, up_to: u64) -> Result<Vec<RecordBatch>, LakeError> {

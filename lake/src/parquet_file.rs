@@ -6,6 +6,7 @@
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
 use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -29,8 +30,7 @@ pub(crate) fn encode(batch: &RecordBatch, stats_columns: &str) -> Result<Vec<u8>
 }
 
 /// The rows of a file.
-pub(crate) fn decode(bytes: &[u8]) -> Result<Vec<RecordBatch>, LakeError> {
-    let bytes = bytes::Bytes::copy_from_slice(bytes);
+pub(crate) fn decode(bytes: Bytes) -> Result<Vec<RecordBatch>, LakeError> {
     let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|b| b.build()).map_err(rows)?;
     reader.collect::<Result<_, _>>().map_err(rows)
 }

@@ -8,8 +8,7 @@ use arrow::array::{AsArray, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Field, Int64Type, Schema, SchemaRef};
 
 use crate::decide::Step;
-use crate::layout::{data_file, follower_txn};
-use crate::table::{CommitRequest, DataFile, Table, TableSpec, random_id};
+use crate::table::{Table, TableSpec};
 use crate::{Lake, LakeError, TableName, events, parquet_file};
 
 const NAME: &str = "seals";
@@ -31,7 +30,7 @@ pub fn open(lake: &Lake) -> Result<Table, LakeError> {
 
 /// Version of `events` up to which seals are copied.
 pub fn cursor(seals: &Table) -> Option<u64> {
-    seals.recorded(&follower_txn(NAME)).and_then(|v| u64::try_from(v).ok())
+    seals.cursor(NAME)
 }
 
 /// Copies what is new.
@@ -50,21 +49,11 @@ pub fn advance(lake: &Lake, now_ms: i64) -> Result<(), LakeError> {
         let up_to = latest.min(after.map_or(0, |v| v + 1) + MAX_VERSIONS);
         let changes = events.changes(after, up_to)?;
         let sealed: Vec<(i64, String)> = changes.into_iter().filter_map(|c| Some((c.version.cast_signed(), c.seal?))).collect();
-        let mut files = Vec::new();
-        if !sealed.is_empty() {
-            let versions = Int64Array::from_iter_values(sealed.iter().map(|(v, _)| *v));
-            let texts = StringArray::from_iter_values(sealed.iter().map(|(_, s)| s));
-            let batch = RecordBatch::try_new(seals_schema(), vec![Arc::new(versions), Arc::new(texts)]);
-            let batch = batch.map_err(|e| LakeError::Rows(Box::new(e)))?;
-            files.push(DataFile {
-                path: data_file(&[], &random_id(now_ms), 0),
-                partition: Vec::new(),
-                stats: parquet_file::statistics(&batch, "version"),
-                bytes: parquet_file::encode(&batch, "version")?,
-            });
-        }
-        let step = Step { app_id: follower_txn(NAME), from: after.map_or(-1, u64::cast_signed), to: up_to.cast_signed() };
-        seals.commit(&CommitRequest { files, steps: vec![step], seal: None, operation: "WRITE", replaces: None, now_ms })?;
+        let versions = Int64Array::from_iter_values(sealed.iter().map(|(v, _)| *v));
+        let texts = StringArray::from_iter_values(sealed.iter().map(|(_, s)| s));
+        let batch = RecordBatch::try_new(seals_schema(), vec![Arc::new(versions), Arc::new(texts)]);
+        let batch = batch.map_err(|e| LakeError::Rows(Box::new(e)))?;
+        seals.append(&batch, vec![Step::follow(NAME, after, up_to)], now_ms)?;
     }
 }
 
@@ -77,7 +66,7 @@ pub(crate) fn all(lake: &Lake) -> Result<Vec<(u64, String)>, LakeError> {
     let (latest, copied) = (events.refresh()?, cursor(&seals));
     let mut found = Vec::new();
     for file in seals.data_files() {
-        for batch in parquet_file::decode(&seals.read_file(&file.add.path)?)? {
+        for batch in parquet_file::decode(seals.read_file(&file.add.path)?.into())? {
             let (versions, texts) = (batch.column(0).as_primitive::<Int64Type>(), batch.column(1).as_string::<i32>());
             found.extend((0..batch.num_rows()).map(|i| (versions.value(i).cast_unsigned(), texts.value(i).to_owned())));
         }

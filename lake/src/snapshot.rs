@@ -6,11 +6,12 @@
 
 use std::sync::Arc;
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::{DataType, Field, FieldRef, Schema, SchemaRef};
 use async_trait::async_trait;
 use chrono::NaiveDate;
 use datafusion::catalog::{Session, TableProvider};
-use datafusion::common::{DFSchema, Result, ScalarValue};
+use datafusion::common::{Column, DFSchema, Result, ScalarValue};
 use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
@@ -19,6 +20,7 @@ use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use schemas::columns::name;
 
 use crate::delta::Add;
@@ -91,8 +93,23 @@ impl Snapshot {
     pub fn file_count(&self) -> usize {
         self.files.len()
     }
+}
 
-    fn plan(
+#[async_trait]
+impl TableProvider for Snapshot {
+    fn schema(&self) -> SchemaRef {
+        Arc::clone(&self.schema)
+    }
+
+    fn table_type(&self) -> TableType {
+        TableType::Base
+    }
+
+    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
+        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
+    }
+
+    async fn scan(
         &self,
         state: &dyn Session,
         projection: Option<&Vec<usize>>,
@@ -117,29 +134,18 @@ impl Snapshot {
     }
 }
 
-#[async_trait]
-impl TableProvider for Snapshot {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
+/// A session whose rows have the types of the tables: plain strings, no views.
+pub fn session_config() -> SessionConfig {
+    let mut config = SessionConfig::new();
+    config.options_mut().execution.parquet.schema_force_view_types = false;
+    config
+}
 
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        self.plan(state, projection, filters, limit)
-    }
+/// The rows of these files, with all columns in the table's order.
+pub(crate) async fn read(table: &Table, files: Vec<Add>) -> Result<Vec<RecordBatch>> {
+    let context = SessionContext::new_with_config(session_config().with_target_partitions(1));
+    let columns = table.spec().schema.fields().iter().map(|f| Expr::Column(Column::from_name(f.name())));
+    context.read_table(Arc::new(Snapshot::files(table, files)))?.select(columns.collect::<Vec<_>>())?.collect().await
 }
 
 impl File {

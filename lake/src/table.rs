@@ -12,13 +12,14 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::decide::{Decision, Step, decide};
 use crate::delta::{self, Action, Add, CommitInfo, Remove, TableState, Txn, VERSION_TAG};
-use crate::layout::{LOG_FOLDER, commit_file, version_of};
+use crate::layout::{LOG_FOLDER, commit_file, data_file, follower_txn, version_of};
 use crate::store::{Created, Store};
-use crate::{LakeError, io_error};
+use crate::{LakeError, io_error, parquet_file};
 
 /// Most times a commit is tried against other writers.
 const MAX_ATTEMPTS: u32 = 1_000;
@@ -45,6 +46,23 @@ pub struct DataFile {
     pub bytes: Vec<u8>,
     /// Statistics as JSON.
     pub stats: String,
+}
+
+impl DataFile {
+    /// The file of a batch, whose partition columns are left out of it. `id` and `number` name it.
+    pub(crate) fn of(
+        batch: &RecordBatch,
+        partition: Vec<(String, String)>,
+        stats_columns: &str,
+        (id, number): (&str, usize),
+    ) -> Result<Self, LakeError> {
+        Ok(Self {
+            path: data_file(&partition, id, number),
+            partition,
+            stats: parquet_file::statistics(batch, stats_columns),
+            bytes: parquet_file::encode(batch, stats_columns)?,
+        })
+    }
 }
 
 /// One commit to be made.
@@ -138,6 +156,8 @@ pub struct Table {
 pub(crate) struct Versioned {
     pub(crate) state: TableState,
     pub(crate) added_at: BTreeMap<String, u64>,
+    /// Whether the metadata was found to name every column of ours.
+    has_our_columns: bool,
 }
 
 /// A data file as readers see it.
@@ -222,6 +242,20 @@ impl Table {
         Ok(changes)
     }
 
+    /// Version of another table that a follower has come to, which is kept in the table that it writes.
+    pub(crate) fn cursor(&self, follower: &str) -> Option<u64> {
+        self.recorded(&follower_txn(follower)).and_then(|v| u64::try_from(v).ok())
+    }
+
+    /// Appends rows, if there are any, and moves cursors, in one commit.
+    pub(crate) fn append(&self, batch: &RecordBatch, steps: Vec<Step>, now_ms: i64) -> Result<CommitOutcome, LakeError> {
+        let mut files = Vec::new();
+        if batch.num_rows() > 0 {
+            files.push(DataFile::of(batch, Vec::new(), self.spec.stats_columns, (&random_id(now_ms), 0))?);
+        }
+        self.commit(&CommitRequest { files, steps, seal: None, operation: "WRITE", replaces: None, now_ms })
+    }
+
     /// Makes a commit, or says why not. Repeating a request is safe.
     ///
     /// # Errors
@@ -244,7 +278,11 @@ impl Table {
             }
             let version = guard.state.next_version;
             let mut actions = actions_of(request);
-            actions.extend(delta::added_columns(guard.state.metadata.as_ref(), &self.spec.schema)?);
+            if !guard.has_our_columns {
+                let added = delta::added_columns(guard.state.metadata.as_ref(), &self.spec.schema)?;
+                guard.has_our_columns = added.is_none();
+                actions.extend(added);
+            }
             delta::number(&mut actions);
             let name = log_path(version);
             match self.files.create(&name, &delta::print_commit(&actions)).map_err(|e| self.io("write", &name, e))? {
@@ -337,6 +375,7 @@ fn apply(guard: &mut Versioned, version: u64, actions: Vec<Action>) -> Result<()
             Action::Remove(remove) => {
                 guard.added_at.remove(&remove.path);
             }
+            Action::MetaData(_) => guard.has_our_columns = false,
             _ => {}
         }
     }

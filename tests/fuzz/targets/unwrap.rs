@@ -2,7 +2,8 @@
 
 #![no_main]
 
-use schemas::envelope::{self, Element, MAX_ELEMENTS, MAX_LAYERS, MAX_UNPACKED_BYTES};
+use schemas::envelope::{self, Element, MAX_LAYERS, MAX_UNPACKED_BYTES};
+use schemas::json::MAX_ELEMENTS;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let unpacked = match envelope::unpack(bytes) {
