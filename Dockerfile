@@ -6,7 +6,7 @@ RUN cargo build --release -p vialog
 
 FROM debian:bookworm-slim
 RUN apt-get update && apt-get install -y --no-install-recommends ca-certificates && rm -rf /var/lib/apt/lists/* \
-    && useradd --create-home vialog
+    && useradd --create-home vialog && install -d -o vialog /keys /data
 COPY --from=build /src/target/release/vialog /usr/local/bin/vialog
 USER vialog
 ENTRYPOINT ["vialog"]

@@ -76,11 +76,11 @@ pub(crate) fn record(lake: &Lake, feed: &Feed, origin: &Origin, gap: &Gap, on_ga
     let mut batch = EventBatch::new(now / 1000);
     let row = row(feed, origin, gap, on_gap, now);
     match (gap.start, on_gap) {
-        (Start::Lost { low, .. }, OnGap::Continue) => batch.lost(origin, (first - 1, low - 1), row),
+        (Start::Lost { low, .. }, OnGap::Continue) => batch.lost(origin, (first - 1, low - 1), row)?,
         _ => {
             let aside = Origin { incarnation: format!("{}+gap-{first}", origin.incarnation), ..origin.clone() };
             let row = Row { incarnation: Some(aside.incarnation.clone()), ..row };
-            batch.lost(&aside, (first - 1, first), row);
+            batch.lost(&aside, (first - 1, first), row)?;
         }
     }
     match batch.seal(lake, now / 1000)?.commit(&events::open(lake)?)? {

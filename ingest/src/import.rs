@@ -119,7 +119,7 @@ impl Import<'_> {
                 payload: Some(&payload),
             };
             let rows = Decoder { source: self.source, keys: self.lake.keys() }.decode(&record, now_us());
-            batch.push(origin, taken, offset, rows);
+            batch.push(origin, taken, offset, rows)?;
             taken = offset;
             if policy.is_due(batch.size_bytes(), 0) {
                 self.commit(std::mem::replace(&mut batch, EventBatch::new(now_us() / 1000)))?;

@@ -142,7 +142,7 @@ impl Worker<'_> {
         self.follow_assignment(consumer)?;
         match polled {
             None => {}
-            Some(Ok(message)) => self.take(&message),
+            Some(Ok(message)) => self.take(&message)?,
             Some(Err(KafkaError::PartitionEOF(_))) => self.ends_seen += 1,
             Some(Err(error)) if is_out_of_range(&error) => self.start_anew(consumer)?,
             Some(Err(error)) => report(&error),
@@ -209,21 +209,22 @@ impl Worker<'_> {
         self.batch_since_us = now_us();
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>) {
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), IngestError> {
         let key = (message.topic().to_owned(), message.partition());
-        let Some(next) = self.next.get_mut(&key) else { return };
-        let Some(feed) = self.config.feeds.iter().find(|f| f.topic == message.topic()) else { return };
+        let Some(next) = self.next.get_mut(&key) else { return Ok(()) };
+        let Some(feed) = self.config.feeds.iter().find(|f| f.topic == message.topic()) else { return Ok(()) };
         if message.offset() < *next {
-            return;
+            return Ok(());
         }
         if self.batch.is_empty() {
             self.batch_since_us = now_us();
         }
         let origin = origin(self.config, feed, message.partition());
         let rows = decode(self.lake, feed, &origin, message);
-        self.batch.push(&origin, *next - 1, message.offset(), rows);
+        self.batch.push(&origin, *next - 1, message.offset(), rows)?;
         *next = message.offset() + 1;
         self.last_record_us = now_us();
+        Ok(())
     }
 
     fn flush(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool) -> Result<(), IngestError> {

@@ -7,24 +7,27 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, RecordBatch, UInt32Array};
-use arrow::compute::{SortColumn, lexsort_to_indices, take_record_batch};
-use arrow::datatypes::Date32Type;
+use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use ledger::{Range, Seal};
 use schemas::batch::{RowsBuilder, events_schema};
 use schemas::columns::{Row, name};
 use schemas::decode::EVENT;
 
 use crate::decide::Step;
-use crate::layout::{parse_position_txn, position_txn};
+use crate::layout::{data_file, parse_position_txn, position_txn};
 use crate::leaves::leaf_hashes;
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
-use crate::{Lake, LakeError, TableName, parquet_file};
+use crate::{Lake, LakeError, TableName, file_rows, parquet_file};
 
 /// Partition columns of `events`.
 const PARTITION_COLUMNS: &[&str] = &[name::row_kind, name::ingest_date];
 /// Columns of `events` with statistics: none of them sensitive.
 const STATS_COLUMNS: &str = "event_time,ingest_time,offset";
+
+/// What a row takes in memory besides its payload, roughly, bytes.
+const ROW_BYTES: usize = 1024;
+/// Rows are built in chunks of about this size: builders double, and a chunk that is closed has no room to spare.
+const CHUNK_BYTES: usize = 8 << 20;
 
 /// Which part of which stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -79,8 +82,12 @@ impl std::ops::AddAssign for Counts {
 pub struct EventBatch {
     batch_id: String,
     rows: RowsBuilder,
-    order: Vec<(Origin, i64, usize)>,
-    ranges: BTreeMap<Origin, (i64, i64)>,
+    /// Bytes of the rows in `rows`.
+    open_bytes: usize,
+    chunks: Vec<RecordBatch>,
+    /// Of each row, in the order pushed: the number of its origin, its offset and its index.
+    order: Vec<(usize, i64, usize)>,
+    ranges: Vec<(Origin, i64, i64)>,
     counts: Counts,
     bytes: usize,
 }
@@ -91,8 +98,10 @@ impl EventBatch {
         Self {
             batch_id: random_id(now_ms),
             rows: RowsBuilder::default(),
+            open_bytes: 0,
+            chunks: Vec::new(),
             order: Vec::new(),
-            ranges: BTreeMap::new(),
+            ranges: Vec::new(),
             counts: Counts::default(),
             bytes: 0,
         }
@@ -100,10 +109,14 @@ impl EventBatch {
 
     /// Takes one record with its rows. `before` is the last offset that counts as taken already: the range
     /// of the partition starts after it. Records of one partition come in ascending order of offset.
-    pub fn push(&mut self, origin: &Origin, before: i64, offset: i64, rows: Vec<Row>) {
-        let range = self.ranges.entry(origin.clone()).or_insert((before, before));
-        self.counts.no_record += u64::try_from(offset - range.1 - 1).unwrap_or(0);
-        range.1 = offset;
+    ///
+    /// # Errors
+    /// When the rows cannot be built, which would be a bug.
+    pub fn push(&mut self, origin: &Origin, before: i64, offset: i64, rows: Vec<Row>) -> Result<(), LakeError> {
+        let number = self.origin(origin, before);
+        let to = &mut self.ranges[number].2;
+        self.counts.no_record += u64::try_from(offset - *to - 1).unwrap_or(0);
+        *to = offset;
         self.counts.records += 1;
         let events = rows.iter().filter(|row| row.row_kind.as_deref() == Some(EVENT)).count() as u64;
         match (events, rows.len()) {
@@ -113,29 +126,54 @@ impl EventBatch {
         }
         self.counts.events += events;
         self.counts.rejections += rows.len() as u64 - events;
-        for (index, mut row) in rows.into_iter().enumerate() {
-            self.bytes += 1024 + row.raw_payload.as_ref().map_or(0, Vec::len);
-            row.batch_id = Some(self.batch_id.clone());
-            self.order.push((origin.clone(), offset, index));
-            self.rows.push(&row);
-        }
+        rows.into_iter().enumerate().try_for_each(|(index, row)| self.push_row((number, offset, index), row))
     }
 
     /// Counts the offsets of `(from, to]` as lost, and keeps the row that says so.
-    pub fn lost(&mut self, origin: &Origin, (from, to): (i64, i64), mut row: Row) {
-        self.ranges.insert(origin.clone(), (from, to));
+    ///
+    /// # Errors
+    /// As [`EventBatch::push`].
+    pub fn lost(&mut self, origin: &Origin, (from, to): (i64, i64), row: Row) -> Result<(), LakeError> {
+        let number = self.origin(origin, from);
+        self.ranges[number] = (origin.clone(), from, to);
         self.counts.no_record += u64::try_from(to - from).unwrap_or(0);
         self.counts.rejections += 1;
-        row.batch_id = Some(self.batch_id.clone());
-        self.order.push((origin.clone(), row.offset.unwrap_or(to), 0));
-        self.rows.push(&row);
+        self.push_row((number, row.offset.unwrap_or(to), 0), row)
     }
 
     /// Counts offsets up to `to` as read though no record was there (transaction markers, compaction).
     pub fn skip_to(&mut self, origin: &Origin, before: i64, to: i64) {
-        let range = self.ranges.entry(origin.clone()).or_insert((before, before));
-        self.counts.no_record += u64::try_from(to - range.1).unwrap_or(0);
-        range.1 = range.1.max(to);
+        let number = self.origin(origin, before);
+        let end = &mut self.ranges[number].2;
+        self.counts.no_record += u64::try_from(to - *end).unwrap_or(0);
+        *end = to.max(*end);
+    }
+
+    /// The number of an origin; a new one begins after `before`.
+    fn origin(&mut self, origin: &Origin, before: i64) -> usize {
+        self.ranges.iter().position(|(known, ..)| known == origin).unwrap_or_else(|| {
+            self.ranges.push((origin.clone(), before, before));
+            self.ranges.len() - 1
+        })
+    }
+
+    fn push_row(&mut self, place: (usize, i64, usize), mut row: Row) -> Result<(), LakeError> {
+        let size_bytes = ROW_BYTES + row.raw_payload.as_ref().map_or(0, Vec::len);
+        self.bytes += size_bytes;
+        self.open_bytes += size_bytes;
+        row.batch_id = Some(self.batch_id.clone());
+        self.order.push(place);
+        self.rows.push(&row);
+        if self.open_bytes >= CHUNK_BYTES { self.close_chunk() } else { Ok(()) }
+    }
+
+    fn close_chunk(&mut self) -> Result<(), LakeError> {
+        self.open_bytes = 0;
+        let rows = std::mem::take(&mut self.rows);
+        if !rows.is_empty() {
+            self.chunks.push(rows.finish().map_err(|e| LakeError::Rows(Box::new(e)))?);
+        }
+        Ok(())
     }
 
     /// Whether there is nothing to commit.
@@ -157,13 +195,20 @@ impl EventBatch {
     ///
     /// # Errors
     /// When the rows cannot be built or encoded.
-    pub fn seal(self, lake: &Lake, now_ms: i64) -> Result<SealedBatch, LakeError> {
-        let batch = self.rows.finish().map_err(|e| LakeError::Rows(Box::new(e)))?;
-        let leaves = leaf_hashes(&batch, lake.keys());
+    pub fn seal(mut self, lake: &Lake, now_ms: i64) -> Result<SealedBatch, LakeError> {
+        self.close_chunk()?;
+        let mut leaves = Vec::with_capacity(self.order.len());
+        for chunk in &mut self.chunks {
+            let of_chunk = leaf_hashes(chunk, lake.keys());
+            *chunk = with_leaves(chunk, &of_chunk)?;
+            leaves.extend(of_chunk);
+        }
         let mut order: Vec<usize> = (0..leaves.len()).collect();
-        order.sort_by(|a, b| self.order[*a].cmp(&self.order[*b]));
+        let place = |i: usize| (&self.ranges[self.order[i].0].0, self.order[i].1, self.order[i].2);
+        order.sort_by(|a, b| place(*a).cmp(&place(*b)));
         let ordered: Vec<ledger::Hash> = order.iter().map(|i| leaves[*i]).collect();
-        let ranges = self.ranges.iter().map(|(origin, (from, to))| Range {
+        self.ranges.sort_unstable_by(|a, b| a.0.cmp(&b.0));
+        let ranges = self.ranges.iter().map(|(origin, from, to)| Range {
             stream: origin.stream.clone(),
             incarnation: origin.incarnation.clone(),
             partition: origin.partition,
@@ -179,8 +224,8 @@ impl EventBatch {
             root: ledger::root(&ordered),
             ranges: ranges.collect(),
         };
-        let steps = self.ranges.iter().map(|(origin, (from, to))| Step { app_id: origin.txn(), from: *from, to: *to }).collect();
-        let files = data_files(&with_leaves(&batch, &leaves)?, &self.batch_id)?;
+        let steps = self.ranges.iter().map(|(origin, from, to)| Step { app_id: origin.txn(), from: *from, to: *to }).collect();
+        let files = data_files(&self.chunks, &self.batch_id)?;
         let request = CommitRequest { files, steps, seal: Some(seal.print()), operation: "STREAMING UPDATE", replaces: None, now_ms };
         Ok(SealedBatch { request, batch_id: self.batch_id, counts: self.counts })
     }
@@ -262,41 +307,14 @@ fn with_leaves(batch: &RecordBatch, leaves: &[ledger::Hash]) -> Result<RecordBat
 }
 
 /// One file for each `(row_kind, ingest_date)`, sorted by `(tenant, event_time)`.
-fn data_files(batch: &RecordBatch, batch_id: &str) -> Result<Vec<DataFile>, LakeError> {
-    let kinds = column(batch, name::row_kind)?.as_string::<i32>();
-    let dates = column(batch, name::ingest_date)?.as_primitive::<Date32Type>();
-    let mut groups: BTreeMap<(&str, i32), Vec<u32>> = BTreeMap::new();
-    for row in 0..batch.num_rows() {
-        groups.entry((kinds.value(row), dates.value(row))).or_default().push(u32::try_from(row).unwrap_or(u32::MAX));
-    }
+fn data_files(chunks: &[RecordBatch], batch_id: &str) -> Result<Vec<DataFile>, LakeError> {
+    let places = file_rows::places(chunks);
     let mut files = Vec::new();
-    for (number, ((kind, date), rows)) in groups.into_iter().enumerate() {
-        let part = sorted(&take(batch, rows)?)?;
-        let kept: Vec<usize> =
-            (0..part.num_columns()).filter(|i| !PARTITION_COLUMNS.contains(&part.schema().field(*i).name().as_str())).collect();
-        let part = part.project(&kept).map_err(|e| LakeError::Rows(Box::new(e)))?;
-        let day = chrono::DateTime::from_timestamp(i64::from(date) * 86_400, 0).unwrap_or_default().format("%Y-%m-%d").to_string();
-        let partition = vec![(name::row_kind.to_owned(), kind.to_owned()), (name::ingest_date.to_owned(), day)];
-        files.push(DataFile::of(&part, partition, STATS_COLUMNS, (batch_id, number))?);
+    for (number, rows) in file_rows::files(&places).enumerate() {
+        let (bytes, stats) = rows.encode(chunks, PARTITION_COLUMNS, STATS_COLUMNS)?;
+        let day = chrono::DateTime::from_timestamp(i64::from(rows.day) * 86_400, 0).unwrap_or_default().format("%Y-%m-%d").to_string();
+        let partition = vec![(name::row_kind.to_owned(), rows.kind.to_owned()), (name::ingest_date.to_owned(), day)];
+        files.push(DataFile { path: data_file(&partition, batch_id, number), partition, bytes, stats });
     }
     Ok(files)
-}
-
-fn take(batch: &RecordBatch, rows: Vec<u32>) -> Result<RecordBatch, LakeError> {
-    take_record_batch(batch, &UInt32Array::from(rows)).map_err(|e| LakeError::Rows(Box::new(e)))
-}
-
-/// Rows in the order of a file: by tenant and event time.
-pub(crate) fn sorted(batch: &RecordBatch) -> Result<RecordBatch, LakeError> {
-    let by = [name::tenant, name::event_time];
-    let keys: Result<Vec<SortColumn>, LakeError> =
-        by.iter().map(|name| Ok(SortColumn { values: Arc::clone(column(batch, name)?), options: None })).collect();
-    let order = lexsort_to_indices(&keys?, None).map_err(|e| LakeError::Rows(Box::new(e)))?;
-    take_record_batch(batch, &order).map_err(|e| LakeError::Rows(Box::new(e)))
-}
-
-fn column<'b>(batch: &'b RecordBatch, name: &str) -> Result<&'b ArrayRef, LakeError> {
-    let index = batch.schema().index_of(name).map_err(|e| LakeError::Rows(Box::new(e)))?;
-    debug_assert!(batch.column(index).len() == batch.num_rows(), "columns have one length");
-    Ok(batch.column(index))
 }

@@ -5,11 +5,11 @@
 
 use std::io;
 use std::str::FromStr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use crate::store::{Created, Store};
-use crate::table::Files;
+use crate::store::{Created, Files};
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,14 +56,14 @@ impl FromStr for Fault {
 /// Files that fail once.
 #[derive(Debug)]
 pub(crate) struct FaultyFiles {
-    inner: Store,
+    inner: Arc<dyn Files>,
     fault: Fault,
     writes: AtomicU64,
     commits: AtomicU64,
 }
 
 impl FaultyFiles {
-    pub(crate) fn new(inner: Store, fault: Fault) -> Self {
+    pub(crate) fn new(inner: Arc<dyn Files>, fault: Fault) -> Self {
         Self { inner, fault, writes: AtomicU64::new(0), commits: AtomicU64::new(0) }
     }
 
@@ -107,7 +107,19 @@ impl Files for FaultyFiles {
         self.inner.read(name)
     }
 
+    fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> io::Result<bytes::Bytes> {
+        self.inner.read_range(name, range)
+    }
+
     fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         self.inner.list(folder)
+    }
+
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        self.inner.remove(names)
+    }
+
+    fn list_data(&self) -> io::Result<Vec<(String, i64)>> {
+        self.inner.list_data()
     }
 }

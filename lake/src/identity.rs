@@ -6,7 +6,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::layout::IDENTITY_FILE;
-use crate::store::Store;
+use crate::place::Place;
 use crate::{LakeError, io_error};
 
 const FORMAT: u32 = 1;
@@ -25,23 +25,22 @@ impl Identity {
     }
 
     /// Reads it; `None` when the folder holds no lake.
-    pub(crate) fn read(folder: &std::path::Path) -> Result<Option<Self>, LakeError> {
-        let path = folder.join(IDENTITY_FILE);
-        let bytes = Store::new(folder.to_owned()).read(IDENTITY_FILE).map_err(|e| io_error("read", &path, e))?;
+    pub(crate) fn read(place: &Place) -> Result<Option<Self>, LakeError> {
+        let path = place.name_of(IDENTITY_FILE);
+        let bytes = place.files().read(IDENTITY_FILE).map_err(|e| io_error("read", path.clone(), e))?;
         let Some(bytes) = bytes else { return Ok(None) };
         let identity: Self = serde_json::from_slice(&bytes)
-            .map_err(|e| LakeError::Unsupported(format!("`{}` is damaged ({e}); restore it from a copy", path.display())))?;
+            .map_err(|e| LakeError::Unsupported(format!("`{path}` is damaged ({e}); restore it from a copy")))?;
         if identity.format > FORMAT {
-            return Err(LakeError::Unsupported(format!("the lake `{}` was made by a newer version", folder.display())));
+            return Err(LakeError::Unsupported(format!("the lake of `{path}` was made by a newer version")));
         }
         Ok(Some(identity))
     }
 
     /// Writes it, unless another process was faster.
-    pub(crate) fn create(&self, folder: &std::path::Path) -> Result<(), LakeError> {
-        let path = folder.join(IDENTITY_FILE);
+    pub(crate) fn create(&self, place: &Place) -> Result<(), LakeError> {
         let bytes = serde_json::to_vec(self).map_err(|e| LakeError::Unsupported(e.to_string()))?;
-        Store::new(folder.to_owned()).create(IDENTITY_FILE, &bytes).map_err(|e| io_error("write", &path, e))?;
+        place.files().create(IDENTITY_FILE, &bytes).map_err(|e| io_error("write", place.name_of(IDENTITY_FILE), e))?;
         Ok(())
     }
 

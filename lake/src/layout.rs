@@ -46,6 +46,9 @@ pub(crate) const LOG_FOLDER: &str = "_delta_log";
 /// File that says whose lake it is, within its folder.
 pub(crate) const IDENTITY_FILE: &str = "lake.json";
 
+/// Object that tells whether a bucket writes an object once and only once.
+pub(crate) const PROBE_FILE: &str = "create-once.probe";
+
 /// Names the newest checkpoint, within the log folder.
 pub(crate) const LAST_CHECKPOINT: &str = "_last_checkpoint";
 
@@ -56,11 +59,6 @@ pub(crate) fn checkpoint_file(version: u64) -> String {
 
 /// Transaction name of whoever merges files.
 pub(crate) const COMPACT_TXN: &str = "maintain/compact";
-
-/// Folder of a table.
-pub(crate) fn table_folder(lake: &Path, table: TableName) -> PathBuf {
-    lake.join(table.as_str())
-}
 
 /// File of one commit within the log folder.
 pub(crate) fn commit_file(version: u64) -> String {

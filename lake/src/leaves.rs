@@ -8,7 +8,7 @@
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use ledger::{Hash, LeafBuilder, commit_field};
+use ledger::{Hash, LeafBuilder, commit_field, field_salt};
 use schemas::COLUMNS;
 use schemas::columns::name;
 use schemas::keys::Keys;
@@ -21,11 +21,10 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
         .filter_map(|column| Some((column.name, column.sensitive, batch.column_by_name(column.name)?)))
         .collect();
     columns.sort_unstable_by_key(|(name, ..)| *name);
-    let mut value = Vec::new();
+    let (mut leaf, mut value) = (LeafBuilder::default(), Vec::new());
     (0..batch.num_rows())
         .map(|row| {
-            let mut leaf = LeafBuilder::default();
-            let mut identity = None;
+            let mut row_salt = None;
             for (name, sensitive, column) in &columns {
                 if column.is_null(row) {
                     continue;
@@ -33,8 +32,8 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
                 value.clear();
                 encode(column, row, &mut value);
                 if *sensitive {
-                    let identity = identity.get_or_insert_with(|| row_identity(batch, row));
-                    leaf.commitment(name, &commit_field(name, &keys.salt(identity, name), &value));
+                    let row_salt = row_salt.get_or_insert_with(|| keys.row_salt(&row_identity(batch, row)));
+                    leaf.commitment(name, &commit_field(name, &field_salt(row_salt, name), &value));
                 } else {
                     leaf.plain(name, &value);
                 }

@@ -6,8 +6,10 @@
 //! In reading order: [`layout`] (names), [`decide`] (pure commit decisions), `delta` (the log's
 //! bytes), `store` (durable files), [`table`] (one table), [`leaves`] and [`events`] (batches).
 
+mod bucket;
 mod checkpoint;
 mod delta;
+mod place;
 mod store;
 
 pub mod alerts;
@@ -16,6 +18,7 @@ pub mod decide;
 pub mod events;
 #[cfg(debug_assertions)]
 pub mod faults;
+mod file_rows;
 pub mod follow;
 mod identity;
 pub mod keys;
@@ -35,11 +38,12 @@ mod upkeep_test;
 pub mod verify;
 pub mod views;
 
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use identity::Identity;
 pub use layout::TableName;
+pub use place::LakeAt;
+use place::Place;
 use schemas::keys::Keys;
 use table::Table;
 
@@ -88,7 +92,7 @@ pub enum LakeError {
 /// A lake that is open.
 #[derive(Debug, Clone)]
 pub struct Lake {
-    folder: PathBuf,
+    place: Place,
     keys: Arc<Keys>,
     #[cfg(debug_assertions)]
     fault: Option<faults::Fault>,
@@ -98,15 +102,16 @@ impl Lake {
     /// Opens a lake for writing events of an environment, or makes it with its key file beside it.
     ///
     /// # Errors
-    /// When the folder or the key file cannot be made or read, or the lake is of another key or environment.
-    pub fn open_or_create(uri: &str, environment: &str) -> Result<Self, LakeError> {
-        let folder = folder_of(uri)?;
-        if Identity::read(&folder)?.is_none() {
-            std::fs::create_dir_all(&folder).map_err(|source| io_error("create", &folder, source))?;
-            let keys = keys::load_or_create(&layout::default_key_file(&folder))?;
-            Identity::new(keys.id(), environment).create(&folder)?;
+    /// When its place or the key file cannot be made or read, or the lake is of another key or environment.
+    pub fn open_or_create(at: impl Into<LakeAt>, environment: &str) -> Result<Self, LakeError> {
+        let at = at.into();
+        let place = Place::of(&at)?;
+        if Identity::read(&place)?.is_none() {
+            place.prepare()?;
+            let keys = keys::load_or_create(&place.key_file(at.key_file.as_deref())?)?;
+            Identity::new(keys.id(), environment).create(&place)?;
         }
-        let (lake, identity) = Self::of_folder(folder)?;
+        let (lake, identity) = Self::of_place(place, &at)?;
         identity.check_environment(environment)?;
         Ok(lake)
     }
@@ -115,26 +120,27 @@ impl Lake {
     ///
     /// # Errors
     /// When there is none, or its key file cannot be read or is another one.
-    pub fn open(uri: &str) -> Result<Self, LakeError> {
-        Ok(Self::of_folder(folder_of(uri)?)?.0)
+    pub fn open(at: impl Into<LakeAt>) -> Result<Self, LakeError> {
+        let at = at.into();
+        Ok(Self::of_place(Place::of(&at)?, &at)?.0)
     }
 
-    fn of_folder(folder: PathBuf) -> Result<(Self, Identity), LakeError> {
-        let Some(identity) = Identity::read(&folder)? else {
+    fn of_place(place: Place, at: &LakeAt) -> Result<(Self, Identity), LakeError> {
+        let Some(identity) = Identity::read(&place)? else {
             return Err(LakeError::Unsupported(format!(
                 "there is no lake at `{}`; make one with `vialog import`, `ingest` or `demo`",
-                folder.display()
+                at.uri
             )));
         };
-        let key_file = layout::default_key_file(&folder);
+        let key_file = place.key_file(at.key_file.as_deref())?;
         let keys = keys::load(&key_file)?;
         identity.check_key(&keys.id(), &key_file)?;
-        Ok((Self::of(folder, keys), identity))
+        Ok((Self::of(place, keys), identity))
     }
 
-    fn of(folder: PathBuf, keys: Keys) -> Self {
+    fn of(place: Place, keys: Keys) -> Self {
         Self {
-            folder,
+            place,
             keys: Arc::new(keys),
             #[cfg(debug_assertions)]
             fault: None,
@@ -148,11 +154,6 @@ impl Lake {
         Self { fault, ..self }
     }
 
-    /// Folder of the lake.
-    pub fn folder(&self) -> &Path {
-        &self.folder
-    }
-
     /// Keys of the lake.
     pub fn keys(&self) -> &Keys {
         &self.keys
@@ -163,26 +164,15 @@ impl Lake {
     /// # Errors
     /// When its log cannot be read.
     pub fn table(&self, name: TableName, spec: table::TableSpec) -> Result<Table, LakeError> {
-        let folder = layout::table_folder(&self.folder, name);
+        let place = self.place.below(name.as_str());
         #[cfg(debug_assertions)]
         if let Some(fault) = self.fault.filter(|_| name == TableName::Events) {
-            let files = faults::FaultyFiles::new(store::Store::new(folder.clone()), fault);
-            return Table::over(Arc::new(files), folder, spec);
+            return Table::over(Arc::new(faults::FaultyFiles::new(place.files(), fault)), place, spec);
         }
-        Table::open(folder, spec)
+        Table::open(place, spec)
     }
 }
 
-fn folder_of(uri: &str) -> Result<PathBuf, LakeError> {
-    if let Some(path) = uri.strip_prefix("file://") {
-        return Ok(PathBuf::from(path));
-    }
-    if let Some((scheme, _)) = uri.split_once("://") {
-        return Err(LakeError::Unsupported(format!("a lake on `{scheme}://` is not built yet; use a folder")));
-    }
-    std::path::absolute(uri).map_err(|source| io_error("resolve", Path::new(uri), source))
-}
-
-fn io_error(action: &'static str, path: &Path, source: std::io::Error) -> LakeError {
-    LakeError::Io { action, path: path.display().to_string(), source }
+fn io_error(action: &'static str, path: String, source: std::io::Error) -> LakeError {
+    LakeError::Io { action, path, source }
 }

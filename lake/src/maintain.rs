@@ -5,14 +5,14 @@
 //! are merged only below the version that every follower has passed, and only when the multiset of rows before and
 //! after is the same. Nothing is removed that a reader of the last hour, or a follower, may still need.
 //!
-//! Limits: one merge takes at most 16 MiB of files, so that it fits in memory beside everything else.
+//! Limits: one merge takes at most 8 MiB of files (some 80 MiB of rows), so that it fits in memory beside everything else.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::concat_batches;
 use arrow::row::{RowConverter, SortField};
+use bytes::Bytes;
 use datafusion::prelude::SessionContext;
 use schemas::columns::name;
 use sha2::{Digest, Sha256};
@@ -22,14 +22,14 @@ use crate::decide::Step;
 use crate::layout::{COMPACT_TXN, data_file};
 use crate::snapshot::Snapshot;
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Replaced, Table, TableFile, random_id};
-use crate::{Lake, LakeError, TableName, alerts, events, follow, parquet_file, seals};
+use crate::{Lake, LakeError, TableName, alerts, events, file_rows, follow, parquet_file, seals};
 
 /// Commits after which a checkpoint is due.
 const CHECKPOINT_EVERY: u64 = 100;
 /// A file below this size is small, bytes.
 const SMALL_FILE_BYTES: i64 = 4 << 20;
 /// Most bytes of files in one merge.
-const MERGE_BYTES: i64 = 16 << 20;
+const MERGE_BYTES: i64 = 8 << 20;
 /// Small files of one partition from which a merge is worth it.
 const MERGE_FILES: usize = 16;
 /// Most files in one merge.
@@ -191,21 +191,17 @@ async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) ->
     let number = table.recorded(COMPACT_TXN).unwrap_or(-1);
     let adds: Vec<_> = group.iter().map(|f| f.add.clone()).collect();
     let batches = read(table, adds).await?;
-    let Some(schema) = batches.first().map(RecordBatch::schema) else { return Ok(None) };
-    let merged = concat_batches(&schema, &batches).map_err(|e| LakeError::Rows(Box::new(e)))?;
-    let merged = if name == TableName::Events { events::sorted(&merged)? } else { merged };
-    let stats = table.spec().stats_columns;
+    let places = file_rows::places(&batches);
+    let Some(rows) = file_rows::files(&places).next() else { return Ok(None) };
+    let (bytes, stats) = rows.encode(&batches, &[], table.spec().stats_columns)?;
     let partition: Vec<(String, String)> =
         group[0].add.partition_values.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
     let partition =
         table.spec().partition_columns.iter().filter_map(|c| partition.iter().find(|(k, _)| k == c).cloned()).collect::<Vec<_>>();
-    let file = DataFile {
-        path: data_file(&partition, &random_id(now_ms), 0),
-        partition,
-        stats: parquet_file::statistics(&merged, stats),
-        bytes: parquet_file::encode(&merged, stats)?,
-    };
-    if multiset(&batches)? != multiset(&parquet_file::decode(&file.bytes)?)? {
+    let file = DataFile { path: data_file(&partition, &random_id(now_ms), 0), partition, stats, bytes };
+    let before = Multiset::of(&batches)?;
+    drop(batches);
+    if before != Multiset::of_file(&file.bytes)? {
         return Err(LakeError::Unsupported(format!("a merge of {} files would have changed their rows; nothing was written", group.len())));
     }
     let request = CommitRequest {
@@ -239,25 +235,44 @@ async fn read(table: &Table, files: Vec<crate::delta::Add>) -> Result<Vec<Record
     frame.select(columns).map_err(df)?.collect().await.map_err(df)
 }
 
-/// A sum of row hashes: the same rows in any order give the same. Rows of `events` have their leaf, others their bytes.
-fn multiset(batches: &[RecordBatch]) -> Result<(usize, [u64; 4]), LakeError> {
-    let (mut count, mut sum) = (0, [0_u64; 4]);
-    let mut add = |row: &[u8]| {
-        count += 1;
-        let hash = Sha256::digest(row);
-        for (total, part) in sum.iter_mut().zip(hash.as_chunks::<8>().0) {
-            *total = total.wrapping_add(u64::from_le_bytes(*part));
-        }
-    };
-    for batch in batches {
+/// How many rows, and a sum of their hashes: the same rows in any order give the same. Rows of `events` have their leaf,
+/// others their bytes.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Multiset {
+    rows: usize,
+    sum: [u64; 4],
+}
+
+impl Multiset {
+    fn of(batches: &[RecordBatch]) -> Result<Self, LakeError> {
+        let mut set = Self::default();
+        batches.iter().try_for_each(|batch| set.add_rows(batch))?;
+        Ok(set)
+    }
+
+    /// Of a Parquet file, read a few rows at a time.
+    fn of_file(bytes: &[u8]) -> Result<Self, LakeError> {
+        let mut set = Self::default();
+        parquet_file::read(Bytes::copy_from_slice(bytes))?.try_for_each(|batch| set.add_rows(&batch?))?;
+        Ok(set)
+    }
+
+    fn add_rows(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
         if let Some(leaves) = batch.column_by_name(name::leaf_hash).and_then(|c| c.as_binary_opt::<i32>()) {
-            (0..leaves.len()).for_each(|i| add(leaves.value(i)));
-            continue;
+            (0..leaves.len()).for_each(|i| self.add(leaves.value(i)));
+            return Ok(());
         }
         let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
         let converter = RowConverter::new(fields).map_err(|e| LakeError::Rows(Box::new(e)))?;
         let rows = converter.convert_columns(batch.columns()).map_err(|e| LakeError::Rows(Box::new(e)))?;
-        rows.iter().for_each(|row| add(row.as_ref()));
+        rows.iter().for_each(|row| self.add(row.as_ref()));
+        Ok(())
     }
-    Ok((count, sum))
+
+    fn add(&mut self, row: &[u8]) {
+        self.rows += 1;
+        for (total, part) in self.sum.iter_mut().zip(Sha256::digest(row).as_chunks::<8>().0) {
+            *total = total.wrapping_add(u64::from_le_bytes(*part));
+        }
+    }
 }

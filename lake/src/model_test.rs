@@ -6,15 +6,15 @@
 
 use std::collections::BTreeMap;
 use std::io;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
 use arrow::datatypes::{DataType, Field, Schema};
 use proptest::prelude::*;
 
 use crate::decide::Step;
-use crate::store::Created;
-use crate::table::{CommitOutcome, CommitRequest, DataFile, Files, Table, TableSpec};
+use crate::place::Place;
+use crate::store::{Created, Files};
+use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec};
 
 const RECORDS: i64 = 40;
 const PARTITIONS: usize = 2;
@@ -70,11 +70,23 @@ impl Files for FaultyFiles {
         let disk = self.0.lock().unwrap();
         Ok(disk.files.keys().filter_map(|name| name.strip_prefix(&format!("{folder}/"))).map(str::to_owned).collect())
     }
+    fn read_range(&self, name: &str, range: std::ops::Range<u64>) -> io::Result<bytes::Bytes> {
+        let bytes = self.read(name)?.ok_or(io::ErrorKind::NotFound)?;
+        Ok(bytes[range.start as usize..range.end as usize].to_vec().into())
+    }
+    fn remove(&self, names: &[String]) -> io::Result<()> {
+        self.0.lock().unwrap().files.retain(|name, _| !names.contains(name));
+        Ok(())
+    }
+    fn list_data(&self) -> io::Result<Vec<(String, i64)>> {
+        Ok(Vec::new())
+    }
 }
 
 fn open(files: &FaultyFiles) -> Table {
     let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Int64, true)]));
-    Table::over(Arc::new(files.clone()), PathBuf::from("model"), TableSpec { schema, partition_columns: &[], stats_columns: "" }).unwrap()
+    Table::over(Arc::new(files.clone()), Place::Folder("model".into()), TableSpec { schema, partition_columns: &[], stats_columns: "" })
+        .unwrap()
 }
 
 fn app_id(partition: usize) -> String {

@@ -3,9 +3,11 @@
 //! zstd level 1, statistics only on the columns that the table names, dictionaries everywhere but on the
 //! raw payload. Row groups of at most 128 Ki rows.
 
+use std::sync::Arc;
+
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::{Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -19,34 +21,101 @@ use crate::LakeError;
 const ROW_GROUP_ROWS: usize = 128 << 10;
 const BLOOM_FALSE_HITS: f64 = 1e-5;
 
-/// The file of one batch.
-pub(crate) fn encode(batch: &RecordBatch, stats_columns: &str) -> Result<Vec<u8>, LakeError> {
-    let mut bytes = Vec::new();
-    let properties = properties(batch, stats_columns)?;
-    let mut writer = ArrowWriter::try_new(&mut bytes, batch.schema(), Some(properties)).map_err(rows)?;
-    writer.write(batch).map_err(rows)?;
-    writer.close().map_err(rows)?;
-    Ok(bytes)
+/// Writes one file batch by batch, so that only what is not compressed yet is held besides the file itself.
+pub(crate) struct Encoder {
+    writer: ArrowWriter<Vec<u8>>,
+    statistics: Statistics,
+}
+
+impl Encoder {
+    /// A file of this schema that will hold about this many rows.
+    pub(crate) fn new(schema: &SchemaRef, stats_columns: &str, row_count: usize) -> Result<Self, LakeError> {
+        let properties = properties(schema, stats_columns, row_count)?;
+        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(rows)?;
+        Ok(Self { writer, statistics: Statistics::of(stats_columns) })
+    }
+
+    pub(crate) fn write(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
+        self.statistics.take(batch);
+        self.writer.write(batch).map_err(rows)
+    }
+
+    /// The bytes of the file, and its Delta statistics as JSON.
+    pub(crate) fn finish(self) -> Result<(Vec<u8>, String), LakeError> {
+        Ok((self.writer.into_inner().map_err(rows)?, self.statistics.print()))
+    }
+}
+
+/// The file of one batch, and its statistics.
+pub(crate) fn encode(batch: &RecordBatch, stats_columns: &str) -> Result<(Vec<u8>, String), LakeError> {
+    let mut encoder = Encoder::new(&batch.schema(), stats_columns, batch.num_rows())?;
+    encoder.write(batch)?;
+    encoder.finish()
 }
 
 /// The rows of a file.
 pub(crate) fn decode(bytes: Bytes) -> Result<Vec<RecordBatch>, LakeError> {
-    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|b| b.build()).map_err(rows)?;
-    reader.collect::<Result<_, _>>().map_err(rows)
+    read(bytes)?.collect()
 }
 
-/// Delta statistics of one batch, as JSON.
-pub(crate) fn statistics(batch: &RecordBatch, stats_columns: &str) -> String {
-    let (mut lowest, mut highest, mut nulls) = (Map::new(), Map::new(), Map::new());
-    for name in stats_columns.split(',').filter(|n| !n.is_empty()) {
-        let Some(column) = batch.column_by_name(name) else { continue };
-        nulls.insert(name.into(), json!(column.null_count()));
-        if let Some((low, high)) = bounds(column) {
-            lowest.insert(name.into(), low);
-            highest.insert(name.into(), high);
+/// The rows of a file, a few at a time.
+pub(crate) fn read(bytes: Bytes) -> Result<impl Iterator<Item = Result<RecordBatch, LakeError>>, LakeError> {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(bytes).and_then(|b| b.build()).map_err(rows)?;
+    Ok(reader.map(|batch| batch.map_err(rows)))
+}
+
+/// Delta statistics of the rows seen so far.
+struct Statistics {
+    rows: usize,
+    columns: Vec<ColumnStatistics>,
+}
+
+struct ColumnStatistics {
+    name: String,
+    nulls: usize,
+    /// Lowest and highest value; microseconds of a time.
+    bounds: Option<(i64, i64)>,
+    is_time: bool,
+}
+
+impl Statistics {
+    fn of(stats_columns: &str) -> Self {
+        let names = stats_columns.split(',').filter(|n| !n.is_empty());
+        let columns = names.map(|name| ColumnStatistics { name: name.to_owned(), nulls: 0, bounds: None, is_time: false });
+        Self { rows: 0, columns: columns.collect() }
+    }
+
+    fn take(&mut self, batch: &RecordBatch) {
+        self.rows += batch.num_rows();
+        for known in &mut self.columns {
+            let Some(column) = batch.column_by_name(&known.name) else { continue };
+            known.nulls += column.null_count();
+            let times = column.as_primitive_opt::<TimestampMicrosecondType>();
+            known.is_time |= times.is_some();
+            let longs = column.as_primitive_opt::<Int64Type>();
+            let bounds = times.and_then(|c| min(c).zip(max(c))).or(longs.and_then(|c| min(c).zip(max(c))));
+            known.bounds = match (known.bounds, bounds) {
+                (Some((low, high)), Some((lower, higher))) => Some((low.min(lower), high.max(higher))),
+                (known, new) => known.or(new),
+            };
         }
     }
-    json!({ "numRecords": batch.num_rows(), "minValues": lowest, "maxValues": highest, "nullCount": nulls }).to_string()
+
+    fn print(&self) -> String {
+        let (mut lowest, mut highest, mut nulls) = (Map::new(), Map::new(), Map::new());
+        for column in &self.columns {
+            nulls.insert(column.name.clone(), json!(column.nulls));
+            let Some((low, high)) = column.bounds else { continue };
+            // Delta cuts times to milliseconds: down for the lowest, up for the highest, so that both still bound.
+            let (low, high) = match column.is_time {
+                true => (json!(milliseconds(low.div_euclid(1000))), json!(milliseconds((high + 999).div_euclid(1000)))),
+                false => (json!(low), json!(high)),
+            };
+            lowest.insert(column.name.clone(), low);
+            highest.insert(column.name.clone(), high);
+        }
+        json!({ "numRecords": self.rows, "minValues": lowest, "maxValues": highest, "nullCount": nulls }).to_string()
+    }
 }
 
 /// Lowest and highest time of a column in Delta statistics, microseconds.
@@ -59,22 +128,11 @@ pub(crate) fn bounds_us(stats: &str, column: &str) -> Option<(i64, i64)> {
     Some((time("minValues")?, time("maxValues")?))
 }
 
-fn bounds(column: &dyn Array) -> Option<(Value, Value)> {
-    if let Some(times) = column.as_primitive_opt::<TimestampMicrosecondType>() {
-        // Delta cuts times to milliseconds: down for the lowest, up for the highest, so that both still bound.
-        let (low, high) = (min(times)?, max(times)?);
-        return Some((json!(milliseconds(low.div_euclid(1000))), json!(milliseconds((high + 999).div_euclid(1000)))));
-    }
-    let longs = column.as_primitive_opt::<Int64Type>()?;
-    Some((json!(min(longs)?), json!(max(longs)?)))
-}
-
 fn milliseconds(ms: i64) -> String {
     chrono::DateTime::from_timestamp_millis(ms).map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
-fn properties(batch: &RecordBatch, stats_columns: &str) -> Result<WriterProperties, LakeError> {
-    let schema = batch.schema();
+fn properties(schema: &SchemaRef, stats_columns: &str, row_count: usize) -> Result<WriterProperties, LakeError> {
     let level = ZstdLevel::try_new(1).map_err(rows)?;
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -91,7 +149,7 @@ fn properties(batch: &RecordBatch, stats_columns: &str) -> Result<WriterProperti
     // Copies are found, and one event is looked up, by its id.
     if schema.field_with_name("leaf_hash").is_ok() {
         let ids = ColumnPath::from("event_id");
-        let count = batch.num_rows().clamp(1, ROW_GROUP_ROWS) as u64;
+        let count = row_count.clamp(1, ROW_GROUP_ROWS) as u64;
         builder = builder
             .set_column_bloom_filter_enabled(ids.clone(), true)
             .set_column_bloom_filter_fpp(ids.clone(), BLOOM_FALSE_HITS)

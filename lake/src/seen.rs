@@ -7,22 +7,26 @@
 //! Memory: filters are kept up to 96 MiB, about 25 million ids; past that the least recently used are read anew.
 
 use std::collections::HashMap;
-use std::fs::File;
+use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use bytes::Bytes;
 use parquet::bloom_filter::Sbbf;
 use parquet::file::properties::ReaderProperties;
-use parquet::file::reader::FileReader;
+use parquet::file::reader::{ChunkReader, FileReader, Length};
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use schemas::columns::name;
 
 use crate::delta::Add;
+use crate::store::Files;
 use crate::table::{Table, TableFile};
-use crate::{LakeError, io_error, parquet_file};
+use crate::{LakeError, parquet_file};
 
 const MAX_CACHE_BYTES: usize = 96 << 20;
+/// What is read of a file where its reader does not say how much it wants: headers of a few bytes.
+const READ_AHEAD_BYTES: u64 = 64 << 10;
 
 /// Event ids with their times, by time.
 #[derive(Debug, Default)]
@@ -75,17 +79,18 @@ impl SeenIds {
         for file in files {
             let times = file.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time));
             let wanted = ids.within(times);
-            if !wanted.is_empty() && self.may_hold(table, &file.add.path, wanted)? {
+            if !wanted.is_empty() && self.may_hold(table, &file.add, wanted)? {
                 found.push(file.add);
             }
         }
         Ok(found)
     }
 
-    fn may_hold(&mut self, table: &Table, path: &str, wanted: &[(i64, String)]) -> Result<bool, LakeError> {
+    fn may_hold(&mut self, table: &Table, file: &Add, wanted: &[(i64, String)]) -> Result<bool, LakeError> {
+        let path = file.path.as_str();
         self.clock += 1;
         if !self.filters.contains_key(path) {
-            let filters = read_filters(table, path)?;
+            let filters = read_filters(table, file)?;
             let bytes = filters.iter().flatten().map(|f| f.num_blocks() * 32).sum::<usize>() + path.len() + 128;
             self.bytes += bytes;
             self.filters.insert(path.to_owned(), Kept { filters, bytes, used: self.clock });
@@ -107,17 +112,42 @@ impl SeenIds {
     }
 }
 
-fn read_filters(table: &Table, path: &str) -> Result<Vec<Option<Sbbf>>, LakeError> {
-    let full = table.folder().join(path);
+fn read_filters(table: &Table, file: &Add) -> Result<Vec<Option<Sbbf>>, LakeError> {
     let rows = |e: parquet::errors::ParquetError| LakeError::Rows(Box::new(e));
-    let file = File::open(&full).map_err(|source| io_error("read", &full, source))?;
+    let chunks = Chunks { files: Arc::clone(&table.files), name: file.path.clone(), size_bytes: u64::try_from(file.size).unwrap_or(0) };
     let properties = ReaderProperties::builder().set_read_bloom_filter(true).build();
     let options = ReadOptionsBuilder::new().with_reader_properties(properties).build();
-    let reader = SerializedFileReader::new_with_options(file, options).map_err(rows)?;
+    let reader = SerializedFileReader::new_with_options(chunks, options).map_err(rows)?;
     let schema = reader.metadata().file_metadata().schema_descr();
     let Some(column) = (0..schema.num_columns()).find(|i| schema.column(*i).path().string() == name::event_id) else {
         return Ok(vec![None]);
     };
     let groups = 0..reader.num_row_groups();
     groups.map(|i| Ok(reader.get_row_group(i).map_err(rows)?.get_column_bloom_filter(column).cloned())).collect()
+}
+
+/// A data file of which only a few parts are read.
+struct Chunks {
+    files: Arc<dyn Files>,
+    name: String,
+    size_bytes: u64,
+}
+
+impl Length for Chunks {
+    fn len(&self) -> u64 {
+        self.size_bytes
+    }
+}
+
+impl ChunkReader for Chunks {
+    type T = std::io::Cursor<Bytes>;
+
+    fn get_read(&self, start: u64) -> parquet::errors::Result<Self::T> {
+        let length = self.size_bytes.saturating_sub(start).min(READ_AHEAD_BYTES);
+        self.get_bytes(start, usize::try_from(length).unwrap_or(0)).map(std::io::Cursor::new)
+    }
+
+    fn get_bytes(&self, start: u64, length: usize) -> parquet::errors::Result<Bytes> {
+        Ok(self.files.read_range(&self.name, start..start + length as u64)?)
+    }
 }

@@ -16,7 +16,6 @@ use datafusion::datasource::listing::PartitionedFile;
 use datafusion::datasource::physical_plan::{FileGroup, FileScanConfigBuilder, ParquetSource};
 use datafusion::datasource::source::DataSourceExec;
 use datafusion::datasource::table_schema::TableSchema;
-use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::logical_expr::utils::conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, Operator, TableProviderFilterPushDown, TableType};
 use datafusion::physical_plan::ExecutionPlan;
@@ -25,12 +24,13 @@ use schemas::columns::name;
 
 use crate::delta::Add;
 use crate::parquet_file;
+use crate::place::Place;
 use crate::table::{Table, TableSpec};
 
 /// A table at one version, or some files of it.
 #[derive(Debug)]
 pub struct Snapshot {
-    root: String,
+    place: Place,
     schema: SchemaRef,
     files: Vec<File>,
     partitions: Vec<FieldRef>,
@@ -81,7 +81,7 @@ impl Snapshot {
         let all: Vec<FieldRef> = file_fields.iter().chain(&partitions).cloned().collect();
         let files = adds.iter().map(|add| File::new(add, &partitions)).collect();
         Self {
-            root: table.folder().to_string_lossy().into_owned(),
+            place: table.place().clone(),
             schema: Arc::new(Schema::new(all)),
             files,
             partitions,
@@ -117,7 +117,9 @@ impl TableProvider for Snapshot {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let bounds = Bounds::of(filters);
-        let wanted = self.files.iter().filter(|file| bounds.may_hold(file)).map(|file| file.to_scan(&self.root));
+        self.place.register(state.runtime_env());
+        let (store, root) = self.place.scanned();
+        let wanted = self.files.iter().filter(|file| bounds.may_hold(file)).map(|file| file.to_scan(&root));
         let groups = spread(wanted.collect(), state.config().target_partitions());
         let table_schema = TableSchema::builder(Arc::clone(&self.file_schema)).with_table_partition_cols(self.partitions.clone()).build();
         let mut source = ParquetSource::new(table_schema).with_table_parquet_options(state.default_table_options().parquet);
@@ -125,7 +127,7 @@ impl TableProvider for Snapshot {
             let df_schema = DFSchema::try_from(Arc::clone(&self.schema))?;
             source = source.with_predicate(state.create_physical_expr(filter, &df_schema)?);
         }
-        let config = FileScanConfigBuilder::new(ObjectStoreUrl::local_filesystem(), Arc::new(source))
+        let config = FileScanConfigBuilder::new(store, Arc::new(source))
             .with_file_groups(groups)
             .with_projection_indices(projection.cloned())?
             .with_limit(limit)
@@ -162,7 +164,7 @@ impl File {
     }
 
     fn to_scan(&self, root: &str) -> PartitionedFile {
-        let path = format!("{}/{}", root.trim_start_matches('/'), self.path);
+        let path = format!("{root}/{}", self.path);
         let mut file = PartitionedFile::new(path, self.size);
         file.partition_values.clone_from(&self.partition);
         file

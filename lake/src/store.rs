@@ -4,12 +4,16 @@
 //! that must be written once is made under a temporary name and linked, so no reader ever sees a part
 //! of it and two writers cannot both succeed.
 //!
-//! Needs a file system with hard links. Object storage is not built yet.
+//! Needs a file system with hard links. Object storage: see `bucket`.
 
 use std::fs;
 use std::io::{self, Write};
+use std::ops::Range;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
+
+use bytes::Bytes;
 
 /// Whether a create-once write made the file.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,24 @@ pub(crate) enum Created {
     New,
     /// It was there before.
     Existed,
+}
+
+/// The files of a lake or of a table, by their names relative to its root.
+pub(crate) trait Files: Send + Sync + std::fmt::Debug {
+    /// Writes a file whose name is new by construction, or whose last writer may win.
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()>;
+    /// Writes a file if there is none of that name.
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<Created>;
+    /// The bytes of a file; `None` when there is none.
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>>;
+    /// Some bytes of a file.
+    fn read_range(&self, name: &str, range: Range<u64>) -> io::Result<Bytes>;
+    /// Names in a folder, sorted; none when there is no such folder.
+    fn list(&self, folder: &str) -> io::Result<Vec<String>>;
+    /// Removes files; one that is not there is no error. Only maintenance does.
+    fn remove(&self, names: &[String]) -> io::Result<()>;
+    /// Files with the time of their last change, milliseconds; those of the log left out.
+    fn list_data(&self) -> io::Result<Vec<(String, i64)>>;
 }
 
 /// A folder with durable writes.
@@ -32,8 +54,19 @@ impl Store {
         Self { root, temporary: AtomicU64::new(0) }
     }
 
-    /// Writes a file whose name is new by construction.
-    pub(crate) fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
+    fn temporary_for(&self, path: &Path) -> io::Result<PathBuf> {
+        let folder = path.parent().unwrap_or(&self.root);
+        if !folder.is_dir() {
+            fs::create_dir_all(folder)?;
+            sync_folder(folder)?;
+        }
+        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
+        Ok(folder.join(format!(".{}-{number}.tmp", std::process::id())))
+    }
+}
+
+impl Files for Store {
+    fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let path = self.root.join(name);
         let temporary = self.temporary_for(&path)?;
         write_synced(&temporary, bytes)?;
@@ -41,8 +74,7 @@ impl Store {
         sync_folder(&path)
     }
 
-    /// Writes a file if there is none of that name.
-    pub(crate) fn create(&self, name: &str, bytes: &[u8]) -> io::Result<Created> {
+    fn create(&self, name: &str, bytes: &[u8]) -> io::Result<Created> {
         let path = self.root.join(name);
         let temporary = self.temporary_for(&path)?;
         write_synced(&temporary, bytes)?;
@@ -55,8 +87,7 @@ impl Store {
         }
     }
 
-    /// The bytes of a file; `None` when there is none.
-    pub(crate) fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
+    fn read(&self, name: &str) -> io::Result<Option<Vec<u8>>> {
         match fs::read(self.root.join(name)) {
             Ok(bytes) => Ok(Some(bytes)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -64,8 +95,13 @@ impl Store {
         }
     }
 
-    /// Names in a folder, sorted; none when there is no such folder.
-    pub(crate) fn list(&self, folder: &str) -> io::Result<Vec<String>> {
+    fn read_range(&self, name: &str, range: Range<u64>) -> io::Result<Bytes> {
+        let mut bytes = vec![0; usize::try_from(range.end - range.start).map_err(io::Error::other)?];
+        fs::File::open(self.root.join(name))?.read_exact_at(&mut bytes, range.start)?;
+        Ok(bytes.into())
+    }
+
+    fn list(&self, folder: &str) -> io::Result<Vec<String>> {
         let entries = match fs::read_dir(self.root.join(folder)) {
             Ok(entries) => entries,
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
@@ -79,8 +115,7 @@ impl Store {
         Ok(names)
     }
 
-    /// Removes files; one that is not there is no error.
-    pub(crate) fn remove(&self, names: &[String]) -> io::Result<()> {
+    fn remove(&self, names: &[String]) -> io::Result<()> {
         for name in names {
             match fs::remove_file(self.root.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
@@ -90,8 +125,7 @@ impl Store {
         Ok(())
     }
 
-    /// Parquet files below the root with the time of their last change, milliseconds; those of the log left out.
-    pub(crate) fn list_data(&self) -> io::Result<Vec<(String, i64)>> {
+    fn list_data(&self) -> io::Result<Vec<(String, i64)>> {
         let mut found = Vec::new();
         let mut folders = vec![self.root.clone()];
         while let Some(folder) = folders.pop() {
@@ -110,16 +144,6 @@ impl Store {
             }
         }
         Ok(found)
-    }
-
-    fn temporary_for(&self, path: &Path) -> io::Result<PathBuf> {
-        let folder = path.parent().unwrap_or(&self.root);
-        if !folder.is_dir() {
-            fs::create_dir_all(folder)?;
-            sync_folder(folder)?;
-        }
-        let number = self.temporary.fetch_add(1, Ordering::Relaxed);
-        Ok(folder.join(format!(".{}-{number}.tmp", std::process::id())))
     }
 }
 

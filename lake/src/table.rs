@@ -9,7 +9,6 @@
 //! does not depend on how many commits or files there are.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use arrow::array::RecordBatch;
@@ -18,7 +17,8 @@ use arrow::datatypes::SchemaRef;
 use crate::decide::{Decision, Step, decide};
 use crate::delta::{self, Action, Add, CommitInfo, Remove, TableState, Txn, VERSION_TAG};
 use crate::layout::{LOG_FOLDER, commit_file, data_file, follower_txn, version_of};
-use crate::store::{Created, Store};
+use crate::place::Place;
+use crate::store::{Created, Files};
 use crate::{LakeError, io_error, parquet_file};
 
 /// Most times a commit is tried against other writers.
@@ -56,12 +56,8 @@ impl DataFile {
         stats_columns: &str,
         (id, number): (&str, usize),
     ) -> Result<Self, LakeError> {
-        Ok(Self {
-            path: data_file(&partition, id, number),
-            partition,
-            stats: parquet_file::statistics(batch, stats_columns),
-            bytes: parquet_file::encode(batch, stats_columns)?,
-        })
+        let (bytes, stats) = parquet_file::encode(batch, stats_columns)?;
+        Ok(Self { path: data_file(&partition, id, number), partition, stats, bytes })
     }
 }
 
@@ -105,48 +101,11 @@ pub enum CommitOutcome {
     Refused(Decision),
 }
 
-/// Files as a table needs them; a test puts a faulty one in its place.
-pub(crate) trait Files: Send + Sync + std::fmt::Debug {
-    fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()>;
-    fn create(&self, name: &str, bytes: &[u8]) -> std::io::Result<Created>;
-    fn read(&self, name: &str) -> std::io::Result<Option<Vec<u8>>>;
-    fn list(&self, folder: &str) -> std::io::Result<Vec<String>>;
-    /// Removes files; one that is not there is no error. Only maintenance does.
-    fn remove(&self, _names: &[String]) -> std::io::Result<()> {
-        Err(std::io::Error::other("these files cannot be removed"))
-    }
-    /// Data files with the time of their last change, milliseconds.
-    fn list_data(&self) -> std::io::Result<Vec<(String, i64)>> {
-        Ok(Vec::new())
-    }
-}
-
-impl Files for Store {
-    fn write(&self, name: &str, bytes: &[u8]) -> std::io::Result<()> {
-        Store::write(self, name, bytes)
-    }
-    fn create(&self, name: &str, bytes: &[u8]) -> std::io::Result<Created> {
-        Store::create(self, name, bytes)
-    }
-    fn read(&self, name: &str) -> std::io::Result<Option<Vec<u8>>> {
-        Store::read(self, name)
-    }
-    fn list(&self, folder: &str) -> std::io::Result<Vec<String>> {
-        Store::list(self, folder)
-    }
-    fn remove(&self, names: &[String]) -> std::io::Result<()> {
-        Store::remove(self, names)
-    }
-    fn list_data(&self) -> std::io::Result<Vec<(String, i64)>> {
-        Store::list_data(self)
-    }
-}
-
 /// A table.
 #[derive(Debug, Clone)]
 pub struct Table {
     pub(crate) files: Arc<dyn Files>,
-    folder: PathBuf,
+    place: Place,
     spec: TableSpec,
     pub(crate) state: Arc<Mutex<Versioned>>,
 }
@@ -179,12 +138,12 @@ impl Table {
     ///
     /// # Errors
     /// When its log cannot be read.
-    pub fn open(folder: PathBuf, spec: TableSpec) -> Result<Self, LakeError> {
-        Self::over(Arc::new(Store::new(folder.clone())), folder, spec)
+    pub(crate) fn open(place: Place, spec: TableSpec) -> Result<Self, LakeError> {
+        Self::over(place.files(), place, spec)
     }
 
-    pub(crate) fn over(files: Arc<dyn Files>, folder: PathBuf, spec: TableSpec) -> Result<Self, LakeError> {
-        let table = Self { files, folder, spec, state: Arc::default() };
+    pub(crate) fn over(files: Arc<dyn Files>, place: Place, spec: TableSpec) -> Result<Self, LakeError> {
+        let table = Self { files, place, spec, state: Arc::default() };
         let first = table.load_checkpoint(&mut table.state.lock().unwrap_or_else(PoisonError::into_inner))?;
         table.check_log(first)?;
         table.refresh()?;
@@ -196,9 +155,9 @@ impl Table {
         &self.spec
     }
 
-    /// Folder of the table.
-    pub(crate) fn folder(&self) -> &std::path::Path {
-        &self.folder
+    /// Where the table lies.
+    pub(crate) fn place(&self) -> &Place {
+        &self.place
     }
 
     /// Reads the commits of other writers. Returns the latest version, if the table exists.
@@ -341,7 +300,7 @@ impl Table {
     }
 
     pub(crate) fn io(&self, action: &'static str, name: &str, source: std::io::Error) -> LakeError {
-        io_error(action, &self.folder.join(name), source)
+        io_error(action, self.place.name_of(name), source)
     }
 }
 

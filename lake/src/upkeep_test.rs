@@ -10,6 +10,7 @@ use arrow::datatypes::{DataType, Field, Schema, SchemaRef};
 use crate::LakeError;
 use crate::decide::{Decision, Step};
 use crate::parquet_file;
+use crate::place::Place;
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec};
 
 fn schema(columns: &[&str]) -> SchemaRef {
@@ -17,7 +18,7 @@ fn schema(columns: &[&str]) -> SchemaRef {
 }
 
 fn open(folder: &Path, columns: &[&str]) -> Table {
-    Table::open(folder.to_owned(), TableSpec { schema: schema(columns), partition_columns: &[], stats_columns: "" }).unwrap()
+    Table::open(Place::Folder(folder.to_owned()), TableSpec { schema: schema(columns), partition_columns: &[], stats_columns: "" }).unwrap()
 }
 
 /// A commit of one row whose columns all hold `n`.
@@ -25,8 +26,8 @@ fn request(table: &Table, n: i64) -> CommitRequest {
     let schema = Arc::clone(&table.spec().schema);
     let columns = schema.fields().iter().map(|_| Arc::new(Int64Array::from(vec![n])) as _).collect();
     let batch = RecordBatch::try_new(schema, columns).unwrap();
-    let bytes = parquet_file::encode(&batch, "").unwrap();
-    let file = DataFile { path: format!("part-{n}.parquet"), partition: Vec::new(), bytes, stats: parquet_file::statistics(&batch, "") };
+    let (bytes, stats) = parquet_file::encode(&batch, "").unwrap();
+    let file = DataFile { path: format!("part-{n}.parquet"), partition: Vec::new(), bytes, stats };
     let step = Step { app_id: "position/t/1/0".into(), from: n - 1, to: n };
     CommitRequest { files: vec![file], steps: vec![step], seal: None, operation: "WRITE", replaces: None, now_ms: 0 }
 }
@@ -78,7 +79,7 @@ fn a_log_with_a_hole_after_its_checkpoint_is_refused() {
     (10..15).for_each(|n| assert_ne!(commit(&table, n), CommitOutcome::AlreadyCommitted));
     std::fs::remove_file(folder.path().join("_delta_log/00000000000000000013.json")).unwrap();
     let spec = TableSpec { schema: schema(&["x"]), partition_columns: &[], stats_columns: "" };
-    assert!(matches!(Table::open(folder.path().to_owned(), spec), Err(LakeError::MissingCommit { version: 13 })));
+    assert!(matches!(Table::open(Place::Folder(folder.path().to_owned()), spec), Err(LakeError::MissingCommit { version: 13 })));
 }
 
 #[test]
@@ -100,7 +101,8 @@ fn a_column_of_another_type_is_refused() {
     let folder = tempfile::tempdir().unwrap();
     commit(&open(folder.path(), &["x"]), 0);
     let schema = Arc::new(Schema::new(vec![Field::new("x", DataType::Utf8, true)]));
-    let other = Table::open(folder.path().to_owned(), TableSpec { schema, partition_columns: &[], stats_columns: "" }).unwrap();
+    let other =
+        Table::open(Place::Folder(folder.path().to_owned()), TableSpec { schema, partition_columns: &[], stats_columns: "" }).unwrap();
     let request = CommitRequest {
         files: Vec::new(),
         steps: vec![Step { app_id: "a".into(), from: -1, to: 0 }],

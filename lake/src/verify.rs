@@ -9,15 +9,13 @@ use std::collections::BTreeMap;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{Int32Type, Int64Type};
-use datafusion::prelude::SessionContext;
 use ledger::{Hash, Seal};
 use schemas::columns::name;
 use schemas::decode::EVENT;
 
 use crate::baselines::Baseline;
-use crate::delta::Add;
 use crate::leaves::leaf_hashes;
-use crate::snapshot::Snapshot;
+use crate::snapshot;
 use crate::table::Table;
 use crate::{Lake, LakeError, events, follow, seals};
 
@@ -75,29 +73,12 @@ async fn stored_rows(lake: &Lake, table: &Table, report: &mut Report) -> BTreeMa
     let mut found: BTreeMap<String, Vec<StoredRow>> = BTreeMap::new();
     for file in table.data_files() {
         let path = file.add.path.clone();
-        match batches_of(table, file.add).await {
+        match snapshot::read(table, vec![file.add]).await {
             Ok(batches) => batches.iter().for_each(|batch| take_rows(lake, batch, &mut found, report)),
             Err(error) => report.faults.push(format!("the file `{path}` cannot be read: {error}")),
         }
     }
     found
-}
-
-async fn batches_of(table: &Table, file: Add) -> Result<Vec<RecordBatch>, datafusion::error::DataFusionError> {
-    let context = SessionContext::new();
-    let frame = context.read_table(std::sync::Arc::new(Snapshot::files(table, vec![file])))?;
-    let schema = schemas::batch::events_schema();
-    let mut batches = Vec::new();
-    for batch in frame.collect().await? {
-        // View types of the reader back to the stored ones.
-        let columns = schema.fields().iter().map(|f| {
-            let column =
-                batch.column_by_name(f.name()).cloned().unwrap_or_else(|| arrow::array::new_null_array(f.data_type(), batch.num_rows()));
-            arrow::compute::cast(&column, f.data_type())
-        });
-        batches.push(RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<_>, _>>()?)?);
-    }
-    Ok(batches)
 }
 
 /// Whoever followed `events` has recorded how far: a log that ends before that has lost its end.

@@ -3,6 +3,7 @@
 //! ```text
 //! field  = len16(name) name len32(value) value
 //! plain  = SHA-256(0x70 field*)                       plain columns that are not null, by name
+//! salt   = SHA-256(0x73 row_salt name)                of one field; row_salt is keyed and stays secret
 //! c_f    = SHA-256(0x66 len16(name) name salt value)  one for each sensitive column that is not null
 //! leaf   = SHA-256(0x00 plain (len16(name) name c_f)*)
 //! ```
@@ -21,26 +22,26 @@ pub struct Commitment {
     pub hash: Hash,
 }
 
-/// Builds one leaf; fields must come in ascending order of their names.
+/// Builds leaves, one after the other; fields must come in ascending order of their names.
 #[derive(Debug, Clone)]
 pub struct LeafBuilder {
-    plain: Sha256,
+    plain: Vec<u8>,
     commitments: Vec<u8>,
 }
 
 impl Default for LeafBuilder {
     fn default() -> Self {
-        Self { plain: Sha256::new_with_prefix([0x70]), commitments: Vec::new() }
+        Self { plain: vec![0x70], commitments: Vec::new() }
     }
 }
 
 impl LeafBuilder {
     /// Adds a plain field.
     pub fn plain(&mut self, name: &str, value: &[u8]) {
-        self.plain.update(length16(name));
-        self.plain.update(name);
-        self.plain.update(u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
-        self.plain.update(value);
+        self.plain.extend_from_slice(&length16(name));
+        self.plain.extend_from_slice(name.as_bytes());
+        self.plain.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+        self.plain.extend_from_slice(value);
     }
 
     /// Adds a sensitive field by its commitment, which is all that a redacted row still has.
@@ -50,13 +51,20 @@ impl LeafBuilder {
         self.commitments.extend_from_slice(commitment);
     }
 
-    /// The leaf hash.
-    pub fn finish(self) -> Hash {
+    /// The leaf hash; the next leaf begins.
+    pub fn finish(&mut self) -> Hash {
         let mut leaf = Sha256::new_with_prefix([0x00]);
-        leaf.update(self.plain.finalize());
+        leaf.update(Sha256::digest(&self.plain));
         leaf.update(&self.commitments);
+        self.plain.truncate(1);
+        self.commitments.clear();
         leaf.finalize().into()
     }
+}
+
+/// Salt of one field of a row. It tells nothing of the salts of the row's other fields.
+pub fn field_salt(row_salt: &Hash, name: &str) -> Hash {
+    Sha256::new_with_prefix([0x73]).chain_update(row_salt).chain_update(name).finalize().into()
 }
 
 /// Salted commitment to one sensitive field. Without the salt a low-entropy value cannot be guessed.

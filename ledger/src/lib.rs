@@ -13,7 +13,7 @@ mod leaf;
 mod seal;
 mod tree;
 
-pub use leaf::{Commitment, LeafBuilder, commit_field};
+pub use leaf::{Commitment, LeafBuilder, commit_field, field_salt};
 pub use seal::{Range, SEAL_FORMAT, Seal, SealError};
 pub use tree::{inclusion_proof, node_hash, root, verify_inclusion};
 

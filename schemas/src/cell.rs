@@ -144,6 +144,64 @@ cell_from! {
     Vec<(String, String)> => Map(v) v.as_slice();
 }
 
+/// An owned value of a column, as mapping files make them.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// Text.
+    Text(String),
+    /// 64-bit integer, or a time in microseconds.
+    Long(i64),
+    /// Float.
+    Double(f64),
+    /// Boolean.
+    Flag(bool),
+    /// Texts.
+    Texts(Vec<String>),
+    /// Structs.
+    Structs(Vec<Struct>),
+}
+
+/// A column's value out of a [`Value`]; `None` when it does not fit.
+pub(crate) trait FromValue: Sized {
+    fn from_value(value: Value) -> Option<Self>;
+}
+
+macro_rules! from_value {
+    ($($type:ty: $pattern:pat => $value:expr;)*) => {
+        $(impl FromValue for $type {
+            fn from_value(value: Value) -> Option<Self> {
+                match value {
+                    $pattern => $value,
+                    _ => None,
+                }
+            }
+        })*
+    };
+}
+
+from_value! {
+    String: Value::Text(v) => Some(v);
+    i64: Value::Long(v) => Some(v);
+    i32: Value::Long(v) => v.try_into().ok();
+    f64: Value::Double(v) => Some(v);
+    bool: Value::Flag(v) => Some(v);
+    Vec<String>: Value::Texts(v) => Some(v);
+    Vec<Struct>: Value::Structs(v) => Some(v);
+}
+
+// Bytes and maps come from no mapping file.
+impl FromValue for Vec<u8> {
+    fn from_value(_: Value) -> Option<Self> {
+        None
+    }
+}
+
+impl FromValue for Vec<(String, String)> {
+    fn from_value(_: Value) -> Option<Self> {
+        None
+    }
+}
+
 /// A column's value from JSON, for rows written by hand in tests of rules.
 pub(crate) trait FromJson: Sized {
     /// The value, when it fits.

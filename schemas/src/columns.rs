@@ -114,6 +114,40 @@ macro_rules! columns {
             }
         }
 
+        /// A column by its place, where one is chosen at run time.
+        #[allow(non_camel_case_types, missing_docs)]
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+        pub enum ColumnId {
+            $($name,)*
+        }
+
+        impl ColumnId {
+            /// All columns in table order.
+            pub const ALL: &[ColumnId] = &[$(ColumnId::$name,)*];
+
+            /// What is known of the column.
+            pub fn column(self) -> &'static Column {
+                &COLUMNS[self as usize]
+            }
+
+            /// The column of a name.
+            pub fn by_name(name: &str) -> Option<Self> {
+                Self::ALL.iter().copied().find(|id| id.column().name == name)
+            }
+        }
+
+        impl Row {
+            /// Sets a column; false when the value is of another type.
+            pub fn put(&mut self, id: ColumnId, value: crate::cell::Value) -> bool {
+                match id {
+                    $(ColumnId::$name => {
+                        self.$name = crate::cell::FromValue::from_value(value);
+                        self.$name.is_some()
+                    })*
+                }
+            }
+        }
+
         /// Column names as constants, for code that names one.
         #[allow(non_upper_case_globals, missing_docs)]
         pub mod name {

@@ -31,6 +31,8 @@ const MAX_KAFKA_BYTES: usize = 4 << 10;
 const MAX_HEADERS: usize = 64;
 /// Most bytes of input that a sentence quotes.
 const MAX_QUOTED: usize = 128;
+/// Room for the text of an element of usual size.
+const RAW_GUESS_BYTES: usize = 2 << 10;
 /// `row_kind` of events.
 pub const EVENT: &str = "event";
 /// `row_kind` of rejections.
@@ -55,6 +57,12 @@ pub struct Record<'a> {
     pub kafka: Option<KafkaFacts<'a>>,
     /// The bytes; `None` is a tombstone.
     pub payload: Option<&'a [u8]>,
+}
+
+impl<'a> Record<'a> {
+    fn headers(&self) -> &'a [(String, Vec<u8>)] {
+        self.kafka.map_or(&[], |kafka| kafka.headers)
+    }
 }
 
 /// What Kafka adds to a record.
@@ -127,48 +135,52 @@ impl Decoder<'_> {
         if let Some(reject) = self.wrong_environment(record) {
             return vec![self.rejection(&reject, &unpacked.bytes)];
         }
-        let headers = record.kafka.map_or(&[][..], |k| k.headers);
-        if let Some(json) = self.source.adapter.from_binary(&unpacked.bytes, headers) {
+        let redactor = Redactor::of_record(self.keys, &self.source.tenant, &unpacked.bytes);
+        if let Some(json) = self.source.adapter.from_binary(&unpacked.bytes, record.headers()) {
             let taken_off = unpacked.taken_off.iter().copied().chain(["protobuf"]).collect();
-            return match json {
-                Ok(json) => self.element(json, taken_off, headers, record),
+            let taken_off: Vec<&'static str> = taken_off;
+            return match json.and_then(|json| Ok(envelope::elements_of(json)?)) {
+                Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &taken_off, record, &redactor)).collect(),
                 Err(reject) => vec![self.rejection(&reject, &unpacked.bytes)],
             };
         }
-        match envelope::elements(&unpacked.bytes) {
+        match envelope::elements(&unpacked.bytes, self.source.adapter.kept_wrappers()) {
             Err(error) => vec![self.rejection(&explained(error, &unpacked.bytes), &unpacked.bytes)],
             Ok(elements) if elements.is_empty() => {
                 let reject = Reject::new(Code::UnknownShape, "the record holds no event: it is white space or an empty list");
                 vec![self.rejection(&reject, &unpacked.bytes)]
             }
-            Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &unpacked.taken_off, headers, record)).collect(),
+            Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &unpacked.taken_off, record, &redactor)).collect(),
         }
     }
 
-    fn part(&self, element: Element<'_>, taken_off: &[&'static str], headers: &[(String, Vec<u8>)], record: &Record<'_>) -> Vec<Row> {
+    fn part(&self, element: Element<'_>, taken_off: &[&'static str], record: &Record<'_>, redactor: &Redactor<'_>) -> Vec<Row> {
         match element {
             Element::Bad { bytes, error } => vec![self.rejection(&error.into(), &bytes)],
             Element::Good { json, envelope } => {
                 let all = taken_off.iter().copied().chain(envelope).collect();
-                self.element(json, all, headers, record)
+                self.element(json, all, record, redactor)
             }
         }
     }
 
-    fn element(&self, mut json: Json<'_>, envelope: Vec<&'static str>, headers: &[(String, Vec<u8>)], record: &Record<'_>) -> Vec<Row> {
-        let original = self.source.adapter.needs_original(&json).then(|| json.clone());
+    fn element(&self, mut json: Json<'_>, envelope: Vec<&'static str>, record: &Record<'_>, redactor: &Redactor<'_>) -> Vec<Row> {
+        self.source.adapter.unpack(&mut json);
+        let params = self.source.adapter.params_as_came(&json, self.keys);
         let content_id = self.source.adapter.needs_content_id(&json).then(|| self.content_id(&json));
         let repeated = json.repeated_key().map(str::to_owned);
-        let redactions = Redactor::new(self.keys, &self.source.tenant).element(&mut json);
+        let by_place = self.source.adapter.redact(&mut json, redactor);
+        let mut redactions = redactor.element(&mut json);
+        redactions.paths.extend(by_place);
         let reader = Reader::new(&json);
-        let input = Input { reader: &reader, original: original.as_ref(), headers, keys: self.keys };
+        let input = Input { reader: &reader, params, headers: record.headers(), keys: self.keys };
         let drafts = match self.source.adapter.adapt(&input) {
             Ok(drafts) => drafts,
             Err(reject) => return vec![self.rejection(&reject, json.compact().as_bytes())],
         };
         let (rest, mut faults) = (reader.rest(), reader.faults());
         faults.extend(repeated.map(|key| format!("key `{}` stands twice in one object; the last was read", quoted(&key))));
-        let raw = json.compact();
+        let raw = json.compact_sized(RAW_GUESS_BYTES);
         let kafka_time = record.kafka.and_then(|k| k.timestamp_us).filter(|us| time::is_kept(*us));
         let mut allowance = Allowance::new();
         drafts

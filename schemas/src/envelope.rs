@@ -2,7 +2,7 @@
 //!
 //! Compression (gzip, zstd, told by magic bytes), then JSON framing (one value, an array, NDJSON),
 //! then the wrappers that real feeds use: `{"records": [...]}` of Event Hubs, `{"log": "<json>"}`
-//! of Kubernetes shippers, CloudEvents, EventBridge `detail`, Okta event hooks. One bad element
+//! of Kubernetes shippers, CloudEvents, EventBridge `detail`, Okta event hooks, OpenTelemetry exports. One bad element
 //! never fails its neighbours: it becomes a [`Element::Bad`].
 //!
 //! Limits: 3 layers of compression, 64 MiB unpacked from one layer, 50,000 elements. 2 KB that unpack to 1.5 MB is normal for
@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use std::io::Read;
 
 use crate::json::{self, Json, MAX_ELEMENTS};
+use crate::otlp;
 
 /// Most bytes that one record may unpack to.
 pub const MAX_UNPACKED_BYTES: u64 = 64 << 20;
@@ -103,12 +104,12 @@ fn read_bounded(name: &'static str, reader: impl Read) -> Result<Vec<u8>, Unpack
     Ok(bytes)
 }
 
-/// Splits unpacked bytes into elements.
+/// Splits unpacked bytes into elements. Wrappers named in `kept` are left on.
 ///
 /// # Errors
 /// [`json::JsonError::TooManyElements`] above [`MAX_ELEMENTS`], or the first error when nothing in the bytes is JSON.
-pub fn elements(bytes: &[u8]) -> Result<Vec<Element<'_>>, json::JsonError> {
-    let mut split = Split::default();
+pub fn elements<'a>(bytes: &'a [u8], kept: &'static [&'static str]) -> Result<Vec<Element<'a>>, json::JsonError> {
+    let mut split = Split { kept, ..Split::default() };
     match json::parse_many(bytes, &mut split.values) {
         Ok(values) => {
             let framing = if values.len() > 1 { vec!["ndjson"] } else { Vec::new() };
@@ -116,7 +117,17 @@ pub fn elements(bytes: &[u8]) -> Result<Vec<Element<'_>>, json::JsonError> {
         }
         Err(error) => split.by_line(bytes, error)?,
     }
-    if split.found.len() > MAX_ELEMENTS { Err(json::JsonError::TooManyElements) } else { Ok(split.found) }
+    split.all()
+}
+
+/// The elements of JSON that was something else before.
+///
+/// # Errors
+/// As [`elements`].
+pub fn elements_of(value: Json<'_>) -> Result<Vec<Element<'_>>, json::JsonError> {
+    let mut split = Split::default();
+    split.explode(value, Vec::new(), 0);
+    split.all()
 }
 
 /// Elements so far, and the JSON values that all of them hold together.
@@ -124,9 +135,15 @@ pub fn elements(bytes: &[u8]) -> Result<Vec<Element<'_>>, json::JsonError> {
 struct Split<'a> {
     found: Vec<Element<'a>>,
     values: usize,
+    /// Wrappers that are left on, because the adapter reads them.
+    kept: &'static [&'static str],
 }
 
 impl<'a> Split<'a> {
+    fn all(self) -> Result<Vec<Element<'a>>, json::JsonError> {
+        if self.found.len() > MAX_ELEMENTS { Err(json::JsonError::TooManyElements) } else { Ok(self.found) }
+    }
+
     /// NDJSON with a bad line: the good lines are kept.
     fn by_line(&mut self, bytes: &'a [u8], error: json::JsonError) -> Result<(), json::JsonError> {
         // Only `\n` separates: U+2028 and U+0085 stand inside real strings.
@@ -159,6 +176,11 @@ impl<'a> Split<'a> {
                 let Json::Array(items) = value else { return };
                 items.into_iter().for_each(|item| self.explode(item, envelope.clone(), depth + 1));
             }
+            Wrapper::Otlp => {
+                envelope.push("otlp");
+                otlp::records(&value).into_iter().for_each(|record| self.explode(record, envelope.clone(), depth + 1));
+            }
+            Wrapper::Member(name, _) if self.kept.contains(&name) => self.found.push(Element::Good { json: value, envelope }),
             Wrapper::Member(name, path) => {
                 envelope.push(name);
                 let Some(inner) = take(value, path) else { return };
@@ -183,6 +205,7 @@ impl<'a> Split<'a> {
 enum Wrapper {
     None,
     Array,
+    Otlp,
     Member(&'static str, &'static [&'static str]),
     TextMember(&'static str, &'static str),
 }
@@ -190,6 +213,9 @@ enum Wrapper {
 fn wrapper_of(value: &Json<'_>) -> Wrapper {
     if matches!(value, Json::Array(_)) {
         return Wrapper::Array;
+    }
+    if otlp::is_export(value) {
+        return Wrapper::Otlp;
     }
     // A wrapper that holds its content twice is left on: taking it off would lose one of the two.
     let has = |key: &str| value.members().iter().filter(|(k, _)| k == key).count() == 1;
@@ -225,7 +251,7 @@ mod tests {
 
     fn shapes(bytes: &[u8]) -> Vec<String> {
         let unpacked = unpack(bytes).unwrap();
-        elements(&unpacked.bytes)
+        elements(&unpacked.bytes, &[])
             .unwrap()
             .iter()
             .map(|e| match e {

@@ -14,7 +14,7 @@ mod parser;
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use parser::Parser;
+use parser::{Parser, plain_run};
 
 /// Most elements in one record.
 pub const MAX_ELEMENTS: usize = 50_000;
@@ -23,6 +23,9 @@ pub const MAX_ELEMENTS: usize = 50_000;
 pub const MAX_DEPTH: usize = 64;
 /// Most values (scalars and containers) in one text.
 pub const MAX_VALUES: usize = 2_000_000;
+
+/// Most members of an object whose keys are compared pair by pair.
+const MAX_PAIRWISE: usize = 24;
 
 /// A JSON value that borrows from its text.
 #[derive(Debug, Clone, PartialEq)]
@@ -124,10 +127,24 @@ impl<'a> Json<'a> {
 
     /// The value at a path of keys and array indexes, such as `client.ipAddress` or `target.0.id`.
     pub fn at(&self, path: &str) -> Option<&Json<'a>> {
-        path.split('.').try_fold(self, |value, step| match value {
+        path.split('.').try_fold(self, Json::step)
+    }
+
+    /// One step of a path: the value under a key, or at an index.
+    pub(crate) fn step(&self, step: &str) -> Option<&Json<'a>> {
+        match self {
             Json::Array(items) => items.get(step.parse::<usize>().ok()?),
-            _ => value.get(step),
-        })
+            _ => self.get(step),
+        }
+    }
+
+    /// As [`Json::step`], to change the value.
+    pub(crate) fn step_mut(&mut self, step: &str) -> Option<&mut Json<'a>> {
+        match self {
+            Json::Array(items) => items.get_mut(step.parse::<usize>().ok()?),
+            Json::Object(members) => members.iter_mut().rev().find(|(k, _)| k == step).map(|(_, v)| v),
+            _ => None,
+        }
     }
 
     /// Whether there is nothing in it: `null`, `""`, `[]` or `{}`.
@@ -226,12 +243,7 @@ impl<'a> Json<'a> {
     pub fn repeated_key(&self) -> Option<&str> {
         match self {
             Json::Array(items) => items.iter().find_map(Json::repeated_key),
-            Json::Object(members) => {
-                let mut keys: Vec<&str> = members.iter().map(|(k, _)| k.as_ref()).collect();
-                keys.sort_unstable();
-                let twice = keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0]);
-                twice.or_else(|| members.iter().find_map(|(_, v)| v.repeated_key()))
-            }
+            Json::Object(members) => repeated(members).or_else(|| members.iter().find_map(|(_, v)| v.repeated_key())),
             _ => None,
         }
     }
@@ -246,6 +258,13 @@ impl<'a> Json<'a> {
     /// Prints in source order without white space.
     pub fn compact(&self) -> String {
         let mut out = String::new();
+        self.print(&mut out, false);
+        out
+    }
+
+    /// As [`Json::compact`], into a text of about this size.
+    pub fn compact_sized(&self, size_bytes: usize) -> String {
+        let mut out = String::with_capacity(size_bytes);
         self.print(&mut out, false);
         out
     }
@@ -301,21 +320,36 @@ impl<'a> Json<'a> {
     }
 }
 
+/// A key that stands twice in one object. Small objects are compared pair by pair, which needs no memory.
+fn repeated<'j>(members: &'j [(Cow<'_, str>, Json<'_>)]) -> Option<&'j str> {
+    if members.len() <= MAX_PAIRWISE {
+        let later = |i: usize| members[i + 1..].iter().any(|(k, _)| *k == members[i].0);
+        return (0..members.len()).find(|i| later(*i)).map(|i| members[i].0.as_ref());
+    }
+    let mut keys: Vec<&str> = members.iter().map(|(k, _)| k.as_ref()).collect();
+    keys.sort_unstable();
+    keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
 /// Prints a JSON string with its quotes.
 pub fn print_text(text: &str, out: &mut String) {
     out.push('"');
-    for c in text.chars() {
+    let mut rest = text;
+    loop {
+        let (plain, special) = rest.split_at(plain_run(rest.as_bytes()));
+        out.push_str(plain);
+        let Some(c) = special.chars().next() else { break };
         match c {
             '"' => out.push_str("\\\""),
             '\\' => out.push_str("\\\\"),
             '\n' => out.push_str("\\n"),
             '\r' => out.push_str("\\r"),
             '\t' => out.push_str("\\t"),
-            c if (c as u32) < 0x20 => {
-                let _ = write!(out, "\\u{:04x}", c as u32);
-            }
-            c => out.push(c),
+            // Writing to a string cannot fail.
+            c => drop(write!(out, "\\u{:04x}", c as u32)),
         }
+        // Every special character is one byte.
+        rest = &special[1..];
     }
     out.push('"');
 }

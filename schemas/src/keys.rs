@@ -56,9 +56,9 @@ impl Keys {
         hex(&mac(&self.id, &parts)[..16])
     }
 
-    /// Salt of one sensitive field of one row: 32 bytes.
-    pub fn salt(&self, row_identity: &str, column: &str) -> [u8; 32] {
-        mac(&self.salt, &[row_identity.as_bytes(), b"\0", column.as_bytes()])
+    /// Salt of one row, from which come those of its sensitive fields: 32 bytes.
+    pub fn row_salt(&self, row_identity: &str) -> [u8; 32] {
+        mac(&self.salt, &[row_identity.as_bytes()])
     }
 
     /// What stands where a value was redacted: equal values of one class and tenant have equal tokens.

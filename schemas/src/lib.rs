@@ -14,6 +14,8 @@ pub mod envelope;
 pub mod json;
 mod kept;
 pub mod keys;
+pub mod mapping;
+mod otlp;
 pub mod protobuf;
 pub mod reader;
 pub mod redact;

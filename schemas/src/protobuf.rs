@@ -10,6 +10,7 @@
 use std::borrow::Cow;
 
 use crate::json::Json;
+use crate::keys::hex;
 
 /// Type of one field.
 #[derive(Debug, Clone, Copy)]
@@ -20,6 +21,14 @@ pub enum Wire {
     Flag,
     /// Unsigned or enum without names.
     Number,
+    /// `int64`.
+    Signed,
+    /// `double`.
+    Double,
+    /// `fixed64`, printed as a text of digits.
+    Fixed,
+    /// `bytes`, printed as lowercase hex.
+    Hex,
     /// An enum with the names of its values from 0.
     Enum(&'static [&'static str]),
     /// A message.
@@ -121,6 +130,10 @@ fn convert(raw: &Raw<'_>, wire: Wire, depth: usize, budget: &mut usize) -> Optio
         (Wire::Text, Raw::Bytes(b)) => Json::Text(Cow::Owned(String::from_utf8_lossy(b).into_owned())),
         (Wire::Flag, Raw::Number(n)) => Json::Bool(*n != 0),
         (Wire::Number, Raw::Number(n)) => Json::Number(Cow::Owned(n.to_string())),
+        (Wire::Signed, Raw::Number(n)) => Json::Number(Cow::Owned(n.cast_signed().to_string())),
+        (Wire::Double, Raw::Fixed64(b)) => double(f64::from_le_bytes(*b)),
+        (Wire::Fixed, Raw::Fixed64(b)) => Json::Text(Cow::Owned(u64::from_le_bytes(*b).to_string())),
+        (Wire::Hex, Raw::Bytes(b)) => Json::Text(Cow::Owned(hex(b))),
         (Wire::Enum(names), Raw::Number(n)) => {
             let name = usize::try_from(*n).ok().and_then(|n| names.get(n));
             name.map_or_else(|| Json::Number(Cow::Owned(n.to_string())), |name| Json::Text(Cow::Borrowed(name)))

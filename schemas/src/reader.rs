@@ -18,7 +18,8 @@ const MAX_EXT_PATH: usize = 256;
 #[derive(Debug)]
 pub struct Reader<'a> {
     json: &'a Json<'a>,
-    used: RefCell<Vec<String>>,
+    /// The values that were read, each by where it lies: a path of them would be compared with every leaf.
+    used: RefCell<Vec<usize>>,
     faults: RefCell<Vec<String>>,
 }
 
@@ -41,13 +42,12 @@ impl<'a> Reader<'a> {
 
     /// The value at a path; counts as mapped.
     pub fn at(&self, path: &str) -> Option<&'a Json<'a>> {
-        self.used(path);
-        self.json.at(path)
+        self.json.at(path).inspect(|value| self.used(value))
     }
 
-    /// Counts a path as mapped.
-    pub fn used(&self, path: &str) {
-        self.used.borrow_mut().push(path.to_owned());
+    /// Counts a value of the element as mapped, with all that is in it.
+    pub fn used(&self, value: &Json<'a>) {
+        self.used.borrow_mut().push(place(value));
     }
 
     /// A look at a path that does not count as mapped.
@@ -67,8 +67,9 @@ impl<'a> Reader<'a> {
 
     /// Text at a path when it is of a kind; else it stays unread and so goes to `ext`.
     pub fn text_if(&self, path: &str, is_of_kind: impl Fn(&str) -> bool) -> Option<String> {
-        let text = self.json.at(path).and_then(Json::scalar).filter(|t| is_of_kind(t))?;
-        self.used(path);
+        let value = self.json.at(path)?;
+        let text = value.scalar().filter(|t| is_of_kind(t))?;
+        self.used(value);
         Some(text)
     }
 
@@ -76,7 +77,7 @@ impl<'a> Reader<'a> {
     pub fn object(&self, path: &str) -> Option<&'a Json<'a>> {
         let value = self.json.at(path).filter(|v| !v.is_empty())?;
         if let Json::Object(_) = value {
-            self.used(path);
+            self.used(value);
             return Some(value);
         }
         self.fault(format!("{path} is no object"));
@@ -106,12 +107,12 @@ impl<'a> Reader<'a> {
     /// The items of an array at a path; one object where a list belongs is a list of one.
     pub fn items(&self, path: &str) -> &'a [Json<'a>] {
         match self.json.at(path) {
-            Some(Json::Array(items)) => {
-                self.used(path);
+            Some(list @ Json::Array(items)) => {
+                self.used(list);
                 items
             }
             Some(object @ Json::Object(_)) => {
-                self.used(path);
+                self.used(object);
                 std::slice::from_ref(object)
             }
             None | Some(Json::Null) => &[],
@@ -127,7 +128,7 @@ impl<'a> Reader<'a> {
         let value = self.json.at(path)?;
         let found = read(value);
         if found.is_some() || value.is_empty() {
-            self.used(path);
+            self.used(value);
         } else {
             self.fault(format!("{path} is no {wanted}"));
         }
@@ -167,7 +168,8 @@ impl<'a> Reader<'a> {
 
     /// Leaves that nothing read: path and JSON text.
     pub fn rest(&self) -> Vec<(String, String)> {
-        let used = self.used.borrow();
+        let mut used = self.used.borrow().clone();
+        used.sort_unstable();
         let mut out = Vec::new();
         collect(self.json, &mut String::new(), &used, &mut out);
         out
@@ -179,9 +181,14 @@ pub(crate) fn is_nothing(text: &str) -> bool {
     matches!(text, "null" | "unknown" | "-" | "none" | "undefined")
 }
 
-/// Leaves below `value`; `used` paths are left out. A key with a dot in it is no path, so nothing below it counts as used.
-fn collect(value: &Json<'_>, path: &mut String, used: &[String], out: &mut Vec<(String, String)>) {
-    if out.len() >= MAX_EXT || used.iter().any(|u| u == path) {
+/// Where a value lies: no two values of one element lie in one place.
+fn place(value: &Json<'_>) -> usize {
+    std::ptr::from_ref(value).addr()
+}
+
+/// Leaves below `value` that do not lie in one of the `used` places, nor in a value that does.
+fn collect(value: &Json<'_>, path: &mut String, used: &[usize], out: &mut Vec<(String, String)>) {
+    if out.len() >= MAX_EXT || used.binary_search(&place(value)).is_ok() {
         return;
     }
     let inner = |key: &str, value: &Json<'_>, path: &mut String, out: &mut Vec<(String, String)>| {
@@ -190,7 +197,7 @@ fn collect(value: &Json<'_>, path: &mut String, used: &[String], out: &mut Vec<(
             path.push('.');
         }
         path.push_str(key);
-        collect(value, path, if key.contains('.') { &[] } else { used }, out);
+        collect(value, path, used, out);
         path.truncate(length);
     };
     match value {

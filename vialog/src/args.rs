@@ -2,7 +2,9 @@
 
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use lake::LakeAt;
 use query::Format;
+use schemas::adapters::Adapter;
 
 use crate::config::Config;
 
@@ -41,7 +43,7 @@ pub(crate) enum Command {
     Verify(VerifyArgs),
     /// Keep a lake fast: merge small files, write checkpoints, remove what nothing needs. Shows what is due; --apply does it.
     Maintain(MaintainArgs),
-    /// Show which sources can be read.
+    /// Show which sources can be read; check, test and explain mapping files.
     Sources {
         #[command(subcommand)]
         command: SourcesCommand,
@@ -59,23 +61,69 @@ pub(crate) enum Output {
 
 /// Which lake.
 #[derive(Debug, Args)]
-#[group(required = true, multiple = false)]
 pub(crate) struct LakeArgs {
-    /// Folder of the lake.
-    #[arg(long, value_name = "DIR")]
+    /// Folder of the lake, or s3://bucket/prefix.
+    #[arg(long, value_name = "URI", required_unless_present = "config", conflicts_with = "config")]
     pub(crate) lake: Option<String>,
     /// Configuration file that names it.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: Option<String>,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
 }
 
 impl LakeArgs {
-    pub(crate) fn uri(&self) -> Result<String> {
+    pub(crate) fn at(&self) -> Result<LakeAt> {
         match (&self.lake, &self.config) {
-            (Some(uri), _) => Ok(uri.clone()),
-            (None, Some(file)) => Ok(Config::read(file)?.lake_uri),
+            (Some(uri), _) => Ok(self.storage.complete(LakeAt::from(uri))),
+            (None, Some(file)) => Ok(self.storage.complete(Config::read(file)?.lake)),
             (None, None) => bail!("name a lake with --lake or --config"),
         }
+    }
+}
+
+/// How a lake is reached. What is not given here may come from the configuration.
+#[derive(Debug, Args)]
+pub(crate) struct StorageArgs {
+    /// Key file of the lake. [default: beside the folder; a lake in a bucket has no default]
+    #[arg(long, value_name = "FILE")]
+    key_file: Option<std::path::PathBuf>,
+    /// Address of S3-compatible storage that is not Amazon's.
+    #[arg(long, value_name = "URL", env = "AWS_ENDPOINT_URL", hide_env_values = true)]
+    s3_endpoint: Option<String>,
+    #[arg(long, hide = true, env = "AWS_REGION", hide_env_values = true)]
+    s3_region: Option<String>,
+    #[arg(long, hide = true, env = "AWS_ACCESS_KEY_ID", hide_env_values = true)]
+    s3_access_key_id: Option<String>,
+    #[arg(long, hide = true, env = "AWS_SECRET_ACCESS_KEY", hide_env_values = true)]
+    s3_secret_access_key: Option<String>,
+    #[arg(long, hide = true, env = "AWS_SESSION_TOKEN", hide_env_values = true)]
+    s3_session_token: Option<String>,
+}
+
+impl StorageArgs {
+    /// Adds to a place what the command line or the environment says; the configuration goes first.
+    pub(crate) fn complete(&self, mut at: LakeAt) -> LakeAt {
+        at.key_file = self.key_file.clone().or(at.key_file);
+        let named = [
+            ("aws_endpoint", &self.s3_endpoint),
+            ("aws_region", &self.s3_region),
+            ("aws_access_key_id", &self.s3_access_key_id),
+            ("aws_secret_access_key", &self.s3_secret_access_key),
+            ("aws_session_token", &self.s3_session_token),
+        ];
+        for (key, value) in named {
+            if let Some(value) = value {
+                at.properties.entry(key.to_owned()).or_insert_with(|| value.clone());
+            }
+        }
+        // Plain HTTP only to this machine.
+        let is_loopback =
+            |url: &String| ["http://127.0.0.1", "http://localhost", "http://[::1]"].iter().any(|local| url.starts_with(local));
+        if at.properties.get("aws_endpoint").is_some_and(is_loopback) {
+            at.properties.entry("aws_allow_http".into()).or_insert_with(|| "true".into());
+        }
+        at
     }
 }
 
@@ -84,6 +132,8 @@ pub(crate) struct IngestArgs {
     /// Configuration file.
     #[arg(long, value_name = "FILE")]
     pub(crate) config: String,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
     /// Stop at the end offsets seen at the start, and print a summary.
     #[arg(long)]
     pub(crate) once: bool,
@@ -99,9 +149,8 @@ pub(crate) struct IngestArgs {
 pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
-    /// How to decode the files.
-    #[arg(long)]
-    pub(crate) adapter: String,
+    #[command(flatten)]
+    pub(crate) adapter: AdapterArgs,
     /// Tenant of the events.
     #[arg(long, default_value = "default", value_parser = clap::builder::NonEmptyStringValueParser::new())]
     pub(crate) tenant: String,
@@ -131,8 +180,10 @@ pub(crate) struct QueryArgs {
 
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Folder of the lake.
+    /// Folder of the lake, or s3://bucket/prefix.
     pub(crate) lake: String,
+    #[command(flatten)]
+    pub(crate) storage: StorageArgs,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
 }
@@ -224,9 +275,54 @@ pub(crate) enum RulesCommand {
 pub(crate) enum SourcesCommand {
     /// Print the documentation of every column of `events`, as Markdown.
     Columns,
-    /// List the adapters.
+    /// List the sources that can be read, with the number of their tests.
     List {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         format: Output,
     },
+    /// Check mapping files: paths, columns, tables, formats.
+    Lint {
+        /// Mapping files, or folders of them.
+        #[arg(required = true)]
+        files: Vec<std::path::PathBuf>,
+    },
+    /// Run the tests of mapping files; without a file, of those that come with the program.
+    Test {
+        /// Mapping files, or folders of them.
+        files: Vec<std::path::PathBuf>,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        format: Output,
+    },
+    /// Show where every column of the records of a file comes from, and what no column took.
+    Explain {
+        #[command(flatten)]
+        adapter: AdapterArgs,
+        /// How many records.
+        #[arg(long, default_value_t = 1)]
+        records: usize,
+        /// File with one record a line.
+        file: std::path::PathBuf,
+    },
+}
+
+/// How records are decoded.
+#[derive(Debug, Args)]
+#[group(required = true, multiple = false)]
+pub(crate) struct AdapterArgs {
+    /// An adapter that comes with the program; `vialog sources list` shows them.
+    #[arg(long)]
+    adapter: Option<String>,
+    /// A mapping file of one's own.
+    #[arg(long, value_name = "FILE")]
+    mapping: Option<std::path::PathBuf>,
+}
+
+impl AdapterArgs {
+    pub(crate) fn adapter(&self) -> Result<Adapter> {
+        match (&self.adapter, &self.mapping) {
+            (Some(name), _) => crate::config::adapter(name),
+            (None, Some(file)) => crate::config::mapping(file),
+            (None, None) => bail!("name an adapter with --adapter or a mapping file with --mapping"),
+        }
+    }
 }

@@ -8,18 +8,17 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use anyhow::{Context, Result, bail};
 use ingest::Summary;
 use ingest::produce::{Outgoing, Producer};
-use lake::Lake;
+use lake::{Lake, LakeAt};
 use query::Session;
-use schemas::adapters::Adapter;
 use schemas::decode::Source;
 use serde_json::json;
 
 use crate::args::{
-    Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, MaintainArgs, Output, QueryArgs, RulesCommand, SourcesCommand, VerifyArgs,
+    Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, MaintainArgs, Output, QueryArgs, RulesCommand, VerifyArgs,
 };
-use crate::config::{self, Config};
+use crate::config::Config;
 use crate::demo::{self, DemoOptions};
-use crate::{detection, generate, tell};
+use crate::{detection, generate, sources, tell};
 
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
@@ -36,8 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Query(args) => runtime()?.block_on(run_query(&args)),
         Command::Maintain(args) => runtime()?.block_on(maintain(&args)),
         Command::Verify(args) => runtime()?.block_on(verify(&args)),
-        Command::Sources { command: SourcesCommand::List { format } } => sources(format),
-        Command::Sources { command: SourcesCommand::Columns } => columns(),
+        Command::Sources { command } => sources::run(&command),
     }
 }
 
@@ -151,7 +149,7 @@ fn ingest(args: &IngestArgs) -> Result<ExitCode> {
         bail!("the configuration has no [[source]]; add one for each topic");
     }
     worker.once = args.once;
-    let lake = Lake::open_or_create(&config.lake_uri, &config.environment)?;
+    let lake = Lake::open_or_create(args.storage.complete(config.lake), &config.environment)?;
     #[cfg(debug_assertions)]
     let lake = lake.with_fault(args.fault);
     let stop = stop_on_signal()?;
@@ -180,18 +178,18 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
 }
 
 async fn import(args: &ImportArgs) -> Result<ExitCode> {
-    let adapter = config::adapter(&args.adapter)?;
+    let adapter = args.adapter.adapter()?;
     if let Some(missing) = args.files.iter().find(|file| !ingest::import::is_importable(file)) {
         let what = if std::path::Path::new(missing).is_dir() { "is a folder; name its files" } else { "does not exist" };
         bail!("`{missing}` {what}");
     }
     let source = Source {
-        adapter,
         tenant: args.tenant.clone(),
         instance: args.instance.clone().unwrap_or_else(|| adapter.name().into()),
+        adapter,
         environment: args.environment.clone(),
     };
-    let lake = Lake::open_or_create(&args.lake.uri()?, &args.environment)?;
+    let lake = Lake::open_or_create(args.lake.at()?, &args.environment)?;
     let bar = std::io::stderr().is_terminal().then(|| {
         indicatif::ProgressBar::new_spinner().with_style(
             indicatif::ProgressStyle::with_template("{spinner} {bytes} read, {bytes_per_sec}")
@@ -241,7 +239,7 @@ fn print_summary(summary: &Summary, format: Output) -> Result<()> {
 }
 
 async fn run_query(args: &QueryArgs) -> Result<ExitCode> {
-    let lake = Lake::open(&args.lake.uri()?)?;
+    let lake = Lake::open(args.lake.at()?)?;
     let session = Session::open(&lake).await?;
     let (schema, rows) = session.query(&args.sql).await?;
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
@@ -251,7 +249,7 @@ async fn run_query(args: &QueryArgs) -> Result<ExitCode> {
 }
 
 async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
-    let lake = Lake::open(&args.lake)?;
+    let lake = Lake::open(args.storage.complete(LakeAt::from(&args.lake)))?;
     let report = lake::verify::verify(&lake).await?;
     for fault in &report.faults {
         match args.format {
@@ -276,7 +274,7 @@ async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
 }
 
 async fn maintain(args: &MaintainArgs) -> Result<ExitCode> {
-    let lake = Lake::open(&args.lake.uri()?)?;
+    let lake = Lake::open(args.lake.at()?)?;
     let now_ms = chrono::Utc::now().timestamp_millis();
     if args.apply {
         let text = args.format == Output::Text;
@@ -304,28 +302,6 @@ async fn maintain(args: &MaintainArgs) -> Result<ExitCode> {
     }
     if !args.apply && args.format == Output::Text {
         tell::line("nothing was changed; do it with --apply")?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn columns() -> Result<ExitCode> {
-    tell::line(
-        "# The columns of an event\n\nWritten by `./dev docs` from `schemas/src/columns.rs`; change it there.\nSensitive columns have a salted commitment of their own in the ledger and no statistics.\n",
-    )?;
-    tell::line("| column | type | sensitive | meaning |\n|---|---|---|---|")?;
-    for column in schemas::COLUMNS {
-        let sensitive = if column.sensitive { "yes" } else { "" };
-        tell::line(&format!("| `{}` | {} | {sensitive} | {} |", column.name, column.kind.describe(), column.doc))?;
-    }
-    Ok(ExitCode::SUCCESS)
-}
-
-fn sources(format: Output) -> Result<ExitCode> {
-    for adapter in Adapter::ALL {
-        match format {
-            Output::Text => tell::line(adapter.name())?,
-            Output::Json => tell::object(&json!({ "name": adapter.name(), "status": "working" }))?,
-        }
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -4,6 +4,7 @@
 //! repository is the commented default file.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
 use ingest::Feed;
@@ -11,8 +12,10 @@ use ingest::WorkerConfig;
 use ingest::assignment::FIXED;
 use ingest::flush::FlushPolicy;
 use ingest::gap::OnGap;
+use lake::LakeAt;
 use schemas::adapters::Adapter;
 use schemas::decode::Source;
+use schemas::mapping::Mapping;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -41,6 +44,9 @@ struct RawDetector {
 #[serde(deny_unknown_fields)]
 struct RawLake {
     uri: String,
+    key_file: Option<std::path::PathBuf>,
+    #[serde(default)]
+    properties: BTreeMap<String, String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -85,7 +91,8 @@ impl From<RawOnGap> for OnGap {
 #[serde(deny_unknown_fields)]
 struct RawSource {
     topic: String,
-    adapter: String,
+    adapter: Option<String>,
+    mapping: Option<std::path::PathBuf>,
     tenant: Option<String>,
     instance: Option<String>,
     incarnation: Option<String>,
@@ -105,7 +112,7 @@ pub(crate) struct Config {
     /// Environment of the lake and of everything written to it.
     pub(crate) environment: String,
     /// Where the lake is.
-    pub(crate) lake_uri: String,
+    pub(crate) lake: LakeAt,
     /// The ingest worker, when `[kafka]` is there.
     pub(crate) worker: Option<WorkerConfig>,
     /// Folder of what is known of identities.
@@ -120,7 +127,10 @@ impl Config {
     /// Reads and checks a file.
     pub(crate) fn read(path: &str) -> Result<Self> {
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read the configuration `{path}`"))?;
-        Self::parse(&text).with_context(|| format!("in `{path}`"))
+        let mut config = Self::parse(&text).with_context(|| format!("in `{path}`"))?;
+        let kafka = config.worker.iter_mut().map(|worker| &mut worker.properties);
+        std::iter::once(&mut config.lake.properties).chain(kafka).try_for_each(resolve).with_context(|| format!("in `{path}`"))?;
+        Ok(config)
     }
 
     /// Checks a text.
@@ -136,6 +146,8 @@ impl Config {
         if let Some(key) = raw.kafka.as_ref().and_then(set) {
             bail!("[kafka.properties] sets `{key}`, which exactly-once ingestion depends on; remove it");
         }
+        refuse_secrets("[lake.properties]", &raw.lake.properties)?;
+        refuse_secrets("[kafka.properties]", raw.kafka.as_ref().map_or(&BTreeMap::new(), |kafka| &kafka.properties))?;
         let worker = raw.kafka.map(|kafka| WorkerConfig {
             brokers: kafka.brokers,
             group: kafka.group,
@@ -148,7 +160,7 @@ impl Config {
         });
         Ok(Self {
             environment: raw.environment,
-            lake_uri: raw.lake.uri,
+            lake: LakeAt { uri: raw.lake.uri, key_file: raw.lake.key_file, properties: raw.lake.properties },
             worker,
             inventory: raw.detector.inventory,
             zone: raw.detector.zone,
@@ -156,6 +168,31 @@ impl Config {
         })
     }
 }
+
+/// Puts what `file:` and `env:` refer to in their place.
+fn resolve(properties: &mut BTreeMap<String, String>) -> Result<()> {
+    for (key, value) in properties {
+        if let Some(path) = value.strip_prefix("file:") {
+            let text = std::fs::read_to_string(path).with_context(|| format!("`{key}`: cannot read `{path}`"))?;
+            *value = text.trim_end_matches(['\r', '\n']).to_owned();
+        } else if let Some(name) = value.strip_prefix("env:") {
+            *value = std::env::var(name).with_context(|| format!("`{key}`: the variable `{name}` is not set"))?;
+        }
+    }
+    Ok(())
+}
+
+/// A secret stands in no configuration.
+fn refuse_secrets(section: &str, properties: &BTreeMap<String, String>) -> Result<()> {
+    let is_reference = |value: &str| value.starts_with("file:") || value.starts_with("env:");
+    match properties.iter().find(|(key, value)| SECRET_PROPERTIES.iter().any(|part| key.contains(part)) && !is_reference(value)) {
+        Some((key, _)) => bail!("{section} `{key}` is a secret: refer to it, as \"file:/path\" or \"env:NAME\""),
+        None => Ok(()),
+    }
+}
+
+/// What the name of a property that is a secret contains.
+const SECRET_PROPERTIES: &[&str] = &["secret", "password", "session_token", "key.pem"];
 
 /// Refuses a name that is no environment.
 pub(crate) fn environment(name: &str) -> Result<String, anyhow::Error> {
@@ -170,7 +207,11 @@ fn feed(raw: &RawSource, environment: &str) -> Result<Feed> {
         topic: raw.topic.clone(),
         incarnation: raw.incarnation.clone().unwrap_or_else(|| "1".into()),
         source: Source {
-            adapter: adapter(&raw.adapter)?,
+            adapter: match (&raw.adapter, &raw.mapping) {
+                (Some(name), None) => adapter(name)?,
+                (None, Some(file)) => mapping(file)?,
+                _ => bail!("[[source]] `{}`: name an `adapter`, or a `mapping` file of your own", raw.topic),
+            },
             tenant: raw.tenant.clone().unwrap_or_else(|| "default".into()),
             instance: raw.instance.clone().unwrap_or_else(|| raw.topic.clone()),
             environment: environment.to_owned(),
@@ -180,8 +221,16 @@ fn feed(raw: &RawSource, environment: &str) -> Result<Feed> {
 
 /// The adapter of a name, or an error that lists them all.
 pub(crate) fn adapter(name: &str) -> Result<Adapter> {
-    let names: Vec<&str> = Adapter::ALL.iter().map(|a| a.name()).collect();
+    let all = Adapter::all();
+    let names: Vec<&str> = all.iter().map(Adapter::name).collect();
     Adapter::by_name(name).with_context(|| format!("`{name}` is no adapter; there are: {}", names.join(", ")))
+}
+
+/// The adapter of a mapping file.
+pub(crate) fn mapping(file: &std::path::Path) -> Result<Adapter> {
+    let text = std::fs::read_to_string(file).with_context(|| format!("cannot read the mapping `{}`", file.display()))?;
+    let mapping = Mapping::parse(&text).with_context(|| format!("in the mapping `{}`", file.display()))?;
+    Ok(Adapter::Mapped(Arc::new(mapping)))
 }
 
 fn flush(raw: &RawIngest) -> Result<FlushPolicy> {
@@ -243,6 +292,8 @@ adapter = "okta"
             ("\"okta\"", "\"octa\"", "is no adapter"),
             ("[[source]]", "[kafka.properties]\n\"auto.offset.reset\" = \"latest\"\n[[source]]", "depends on"),
             ("[kafka]", "[ingest]\nflush_age = \"soon\"\n[kafka]", "write it as"),
+            ("[[source]]", "[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n[[source]]", "is a secret"),
+            ("adapter = \"okta\"", "", "name an `adapter`"),
         ] {
             let error = format!("{:#}", Config::parse(&SMALLEST.replace(from, to)).unwrap_err());
             assert!(error.contains(expected), "{error}");

@@ -64,7 +64,7 @@ pub(crate) fn run(options: &DemoOptions, stop: &Arc<AtomicBool>) -> Result<DemoR
     let topics: Vec<String> = ADAPTERS.iter().map(|a| format!("demo.{a}")).collect();
     let names: Vec<&str> = topics.iter().map(String::as_str).collect();
     let broker = EmbeddedBroker::start(&names, PARTITIONS)?;
-    let lake = Lake::open_or_create(&options.lake, ENVIRONMENT)?;
+    let lake = Lake::open_or_create(options.lake.as_str(), ENVIRONMENT)?;
     if lake::events::open(&lake)?.refresh()?.is_some() {
         bail!("`{}` holds a lake already; name a new folder with --lake, the demo does not mix with other data", options.lake);
     }

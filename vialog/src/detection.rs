@@ -25,7 +25,7 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
         Some(folder) => Inventory::read(folder, zone)?,
         None => Inventory::of_zone(zone)?,
     };
-    let lake = Lake::open(&args.lake.uri()?)?;
+    let lake = Lake::open(args.lake.at()?)?;
     let mut rules = rule::pack()?;
     if let Some(folder) = args.rules.as_ref().or(config.as_ref().and_then(|c| c.rules.as_ref())) {
         rules.extend(rule::folder(folder)?);

@@ -8,6 +8,7 @@ mod config;
 mod demo;
 mod detection;
 mod generate;
+mod sources;
 mod tell;
 
 use std::io::IsTerminal;

@@ -10,14 +10,20 @@ mod okta;
 mod opa;
 mod toolhive;
 
+use std::borrow::Cow;
+use std::sync::Arc;
+
 use crate::columns::Row;
 use crate::json::Json;
 use crate::keys::Keys;
+use crate::mapping::{Mapping, MappingTest};
+use crate::otlp;
 use crate::reader::{Reader, TimeField, is_nothing};
+use crate::redact::Redactor;
 use crate::reject::{Code, Reject};
 
-/// The adapters that exist, by their names in configuration.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+/// An adapter, by its name in configuration.
+#[derive(Debug, Clone)]
 pub enum Adapter {
     /// Okta System Log.
     Okta,
@@ -29,6 +35,8 @@ pub enum Adapter {
     Opa,
     /// ToolHive audit events.
     Toolhive,
+    /// Any other: a mapping file.
+    Mapped(Arc<Mapping>),
 }
 
 /// What an adapter gets.
@@ -36,12 +44,27 @@ pub enum Adapter {
 pub struct Input<'a> {
     /// The redacted element.
     pub reader: &'a Reader<'a>,
-    /// The element before redaction, for keyed hashes only, when [`Adapter::needs_original`] asked for it.
-    pub original: Option<&'a Json<'a>>,
+    /// The parameters as they came, where the element holds some.
+    pub params: Option<ParamsAsCame>,
     /// Headers of the record.
     pub headers: &'a [(String, Vec<u8>)],
     /// Keys, for keyed hashes.
     pub keys: &'a Keys,
+}
+
+/// What is known of the parameters before redaction.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ParamsAsCame {
+    /// Keyed hash of their canonical JSON.
+    pub mac: Vec<u8>,
+    /// Its size, bytes.
+    pub size_bytes: usize,
+}
+
+impl ParamsAsCame {
+    pub(crate) fn of(canonical: &str, keys: &Keys) -> Self {
+        Self { mac: keys.payload_mac(canonical.as_bytes()), size_bytes: canonical.len() }
+    }
 }
 
 /// One event in the making.
@@ -50,59 +73,138 @@ pub struct Draft {
     /// The columns that the adapter filled.
     pub row: Row,
     /// Kind of the event within the vendor, part of its id.
-    pub kind: &'static str,
+    pub kind: Cow<'static, str>,
     /// The source's own id; without one the content is hashed.
     pub native_id: Option<String>,
     /// Which part of the element, when it gives several events.
     pub path: Option<String>,
 }
 
+/// Adapters that are code.
+const CODED: &[Adapter] = &[Adapter::Okta, Adapter::Keycloak, Adapter::Cerbos, Adapter::Opa, Adapter::Toolhive];
+
+/// Mapping files that come with the program: name and text. Listed by the build.
+const MAPPINGS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/mappings.rs"));
+/// Tests of adapters that are code: name and text. Listed by the build.
+const TESTS: &[(&str, &str)] = include!(concat!(env!("OUT_DIR"), "/tests.rs"));
+
 impl Adapter {
-    /// All adapters.
-    pub const ALL: &'static [Adapter] = &[Self::Okta, Self::Keycloak, Self::Cerbos, Self::Opa, Self::Toolhive];
+    /// All adapters that come with the program, by name.
+    ///
+    /// # Panics
+    /// Never: a test reads every mapping that comes with the program.
+    pub fn all() -> Vec<Self> {
+        let mapping = |(_, text): &(&str, &str)| Mapping::parse(text).expect("the mappings that come with the program are tested");
+        let mapped = MAPPINGS.iter().map(|file| Self::Mapped(Arc::new(mapping(file))));
+        let mut all: Vec<Self> = CODED.iter().cloned().chain(mapped).collect();
+        all.sort_by(|a, b| a.name().cmp(b.name()));
+        all
+    }
 
     /// The adapter of a name in configuration.
     pub fn by_name(name: &str) -> Option<Self> {
-        Self::ALL.iter().copied().find(|a| a.name() == name)
+        let coded = CODED.iter().find(|adapter| adapter.name() == name).cloned();
+        coded.or_else(|| {
+            let (_, text) = MAPPINGS.iter().find(|(file, _)| *file == name)?;
+            Some(Self::Mapped(Arc::new(Mapping::parse(text).ok()?)))
+        })
     }
 
     /// Its name in configuration.
-    pub fn name(self) -> &'static str {
+    pub fn name(&self) -> &str {
         match self {
             Self::Okta => "okta",
             Self::Keycloak => "keycloak",
             Self::Cerbos => "cerbos",
             Self::Opa => "opa",
             Self::Toolhive => "toolhive",
+            Self::Mapped(mapping) => &mapping.name,
         }
     }
 
+    /// What it reads, for people.
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Okta => "Okta System Log: API, event hooks, EventBridge",
+            Self::Keycloak => "Keycloak user and admin events: API and listener",
+            Self::Cerbos => "Cerbos access and decision records: JSON and protobuf",
+            Self::Opa => "Open Policy Agent decision logs: uploads, arrays, lines",
+            Self::Toolhive => "ToolHive audit events",
+            Self::Mapped(mapping) => &mapping.title,
+        }
+    }
+
+    /// The records that it is tested with, and what they give: from its mapping file, or from `NAME.tests.yaml` beside
+    /// the mapping files for an adapter that is code.
+    ///
+    /// # Panics
+    /// Never: a test reads every file that comes with the program.
+    pub fn tests(&self) -> Vec<MappingTest> {
+        if let Self::Mapped(mapping) = self {
+            return mapping.tests.clone();
+        }
+        let file = TESTS.iter().find(|(name, _)| *name == self.name());
+        file.map_or_else(Vec::new, |(_, text)| MappingTest::parse(text).expect("the tests that come with the program are tested"))
+    }
+
     /// Version of the mapping; it goes up when the same bytes give other columns.
-    pub fn version(self) -> &'static str {
-        "1"
+    pub fn version(&self) -> &str {
+        match self {
+            Self::Mapped(mapping) => &mapping.version,
+            _ => "1",
+        }
+    }
+
+    /// Parses JSON that stands in strings, where the adapter knows of some.
+    pub(crate) fn unpack(&self, json: &mut Json<'_>) {
+        if let Self::Mapped(mapping) = self {
+            mapping.unpack(json);
+        }
+    }
+
+    /// Takes out what is a secret by where it stands, and says where.
+    pub(crate) fn redact(&self, json: &mut Json<'_>, redactor: &Redactor<'_>) -> Vec<String> {
+        match self {
+            Self::Mapped(mapping) => mapping.redact(json, redactor),
+            _ => Vec::new(),
+        }
     }
 
     /// The JSON of a record that is not JSON itself; `None` when it is.
-    pub fn from_binary(self, bytes: &[u8], headers: &[(String, Vec<u8>)]) -> Option<Result<Json<'static>, Reject>> {
+    pub fn from_binary(&self, bytes: &[u8], headers: &[(String, Vec<u8>)]) -> Option<Result<Json<'static>, Reject>> {
         match self {
             Self::Cerbos => cerbos::from_protobuf(bytes, headers),
+            Self::Mapped(mapping) if mapping.reads_otlp => otlp::from_protobuf(bytes).map(Ok),
             _ => None,
         }
     }
 
-    /// Whether keyed hashes of values before redaction are wanted.
-    pub fn needs_original(self, json: &Json<'_>) -> bool {
-        self == Self::Toolhive && json.get("data").is_some()
+    /// Wrappers that the adapter reads itself.
+    pub(crate) fn kept_wrappers(&self) -> &'static [&'static str] {
+        match self {
+            Self::Mapped(mapping) if mapping.keeps_cloudevents => &["cloudevents"],
+            _ => &[],
+        }
+    }
+
+    /// The parameters of an element that is not redacted yet.
+    pub fn params_as_came(&self, json: &Json<'_>, keys: &Keys) -> Option<ParamsAsCame> {
+        match self {
+            Self::Toolhive => toolhive::params(json).map(|params| ParamsAsCame::of(&params.canonical(), keys)),
+            Self::Mapped(mapping) => mapping.params_as_came(json, keys),
+            _ => None,
+        }
     }
 
     /// Whether the element has no id of its own.
-    pub fn needs_content_id(self, json: &Json<'_>) -> bool {
+    pub fn needs_content_id(&self, json: &Json<'_>) -> bool {
         let id = match self {
             Self::Okta => okta::native_id(json),
             Self::Keycloak => json.get("id"),
             Self::Cerbos => json.get("callId"),
             Self::Opa => json.get("decision_id"),
             Self::Toolhive => json.get("audit_id"),
+            Self::Mapped(mapping) => return mapping.needs_content_id(json),
         };
         id.and_then(Json::scalar).is_none_or(|id| is_nothing(&id))
     }
@@ -111,24 +213,25 @@ impl Adapter {
     ///
     /// # Errors
     /// A [`Reject`] when the element is not of the shape that this adapter knows.
-    pub fn adapt(self, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
+    pub fn adapt(&self, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
         match self {
             Self::Okta => okta::adapt(input),
             Self::Keycloak => keycloak::adapt(input),
             Self::Cerbos => cerbos::adapt(input),
             Self::Opa => opa::adapt(input),
             Self::Toolhive => toolhive::adapt(input),
+            Self::Mapped(mapping) => mapping.adapt(input),
         }
     }
 }
 
 /// A refusal of an element that the adapter does not know, naming what it looked for.
-fn unknown_shape(adapter: &str, wanted: &str) -> Reject {
+pub(crate) fn unknown_shape(adapter: &str, wanted: &str) -> Reject {
     Reject::new(Code::UnknownShape, format!("not a shape that adapter `{adapter}` knows: {wanted}"))
 }
 
 /// Sets the event time from a field of the payload.
-fn set_time(row: &mut Row, time: Option<TimeField>) {
+pub(crate) fn set_time(row: &mut Row, time: Option<TimeField>) {
     if let Some(time) = time {
         row.event_time = Some(time.micros);
         row.event_time_raw = Some(time.raw);
@@ -138,7 +241,7 @@ fn set_time(row: &mut Row, time: Option<TimeField>) {
 }
 
 /// Sets trace and span from a W3C `traceparent`; a malformed one is left alone.
-fn set_trace(row: &mut Row, traceparent: Option<&str>) {
+pub(crate) fn set_trace(row: &mut Row, traceparent: Option<&str>) {
     let parts: Vec<&str> = traceparent.unwrap_or_default().split('-').collect();
     let is_hex = |text: &str, length: usize| text.len() == length && text.bytes().all(|b| b.is_ascii_hexdigit());
     if let [_, trace, span, _] = parts[..]
@@ -151,7 +254,7 @@ fn set_trace(row: &mut Row, traceparent: Option<&str>) {
 }
 
 /// Address and port out of `ip`, `ip:port`, `[v6]:port`; anything else is kept as it is.
-fn set_address(row: &mut Row, text: Option<String>, trusted: bool) {
+pub(crate) fn set_address(row: &mut Row, text: Option<String>, trusted: bool) {
     use std::net::{IpAddr, SocketAddr};
     let Some(text) = text else { return };
     row.src_ip_trusted = Some(trusted);
@@ -165,13 +268,14 @@ fn set_address(row: &mut Row, text: Option<String>, trusted: bool) {
     }
 }
 
-/// Parameters: redacted text, keyed hash of the original, size, names and destinations.
-fn set_params(row: &mut Row, redacted: &Json<'_>, original: Option<&Json<'_>>, keys: &Keys) {
+/// Parameters: redacted text, keyed hash and size as they came, names and destinations.
+pub(crate) fn set_params(row: &mut Row, redacted: &Json<'_>, input: &Input<'_>) {
     let canonical = redacted.canonical();
-    let before = original.map_or_else(|| canonical.clone(), Json::canonical);
-    row.params_sha256 = Some(keys.payload_mac(before.as_bytes()));
-    row.params_bytes = i64::try_from(before.len()).ok();
-    row.params_state = Some(if canonical == before { "present" } else { "redacted" }.into());
+    let now = ParamsAsCame::of(&canonical, input.keys);
+    let came = input.params.clone().unwrap_or_else(|| now.clone());
+    row.params_state = Some(if came == now { "present" } else { "redacted" }.into());
+    row.params_sha256 = Some(came.mac);
+    row.params_bytes = i64::try_from(came.size_bytes).ok();
     let mut names: Vec<String> = redacted.members().iter().map(|(k, _)| k.to_string()).collect();
     names.sort_unstable();
     row.arg_keys = (!names.is_empty()).then_some(names);

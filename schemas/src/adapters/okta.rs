@@ -44,7 +44,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     row.request_id = either(r, "debugContext.debugData.requestId", "debugcontext.debugdata.requestid");
     row.trace_id = either(r, "debugContext.debugData.traceId", "debugcontext.debugdata.traceid");
     row.source_event_type = Some(event_type);
-    Ok(vec![Draft { row, kind: "log", native_id: r.text("uuid"), path: None }])
+    Ok(vec![Draft { row, kind: "log".into(), native_id: r.text("uuid"), path: None }])
 }
 
 fn either(r: &Reader<'_>, camel: &str, lower: &str) -> Option<String> {

@@ -43,10 +43,10 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     row.request_id = r.text("req_id");
     who(&mut row, r);
     if let Some(arguments) = r.at("input.arguments").or_else(|| r.at("input.params")) {
-        set_params(&mut row, arguments, None, input.keys);
+        set_params(&mut row, arguments, input);
     }
     decided(&mut row, r);
-    Ok(vec![Draft { row, kind: "decision", native_id: Some(id), path: None }])
+    Ok(vec![Draft { row, kind: "decision".into(), native_id: Some(id), path: None }])
 }
 
 fn bundle_revision(r: &Reader<'_>) -> Option<String> {
@@ -55,7 +55,7 @@ fn bundle_revision(r: &Reader<'_>) -> Option<String> {
 }
 
 fn who(row: &mut Row, r: &Reader<'_>) {
-    let first = |paths: &[&str]| paths.iter().find_map(|p| r.peek(p).and_then(Json::scalar).inspect(|_| r.used(p)));
+    let first = |paths: &[&str]| paths.iter().find_map(|p| r.peek(p).and_then(|v| v.scalar().inspect(|_| r.used(v))));
     row.delegator_id = first(&["input.principal.delegating_user", "input.delegating_user", "input.user.id", "input.user", "input.subject"]);
     row.delegator_type = row.delegator_id.as_ref().map(|_| "user".into());
     row.agent_id = first(&["input.principal.agent_id", "input.agent.id", "input.agent_id", "input.agent"]);

@@ -41,7 +41,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     set_address(&mut row, r.text("source.value"), false);
     outcome(&mut row, r);
     row.source_event_type = Some(kind);
-    Ok(vec![Draft { row, kind: "audit", native_id: Some(id), path: None }])
+    Ok(vec![Draft { row, kind: "audit".into(), native_id: Some(id), path: None }])
 }
 
 fn duration(r: &Reader<'_>) -> Option<i64> {
@@ -134,11 +134,16 @@ fn call(row: &mut Row, input: &Input<'_>) {
     row.protocol_version = request.at("params.protocolVersion").and_then(Json::scalar);
     row.job_id = meta.and_then(|m| m.get("job_id")).and_then(Json::scalar);
     row.client_software_reported = request.at("params.clientInfo.name").and_then(Json::scalar);
-    let body = if row.method.as_deref() == Some("tools/call") && request.get("params").is_some() { "params.arguments" } else { "params" };
-    if let Some(arguments) = request.at(body) {
-        let original = input.original.and_then(|o| o.at("data.request")).and_then(|o| o.at(body));
-        set_params(row, arguments, original, input.keys);
+    if let Some(arguments) = params(r.peek_all()) {
+        set_params(row, arguments, input);
     }
+}
+
+/// The parameters of the call in an element.
+pub(super) fn params<'j, 'a>(element: &'j Json<'a>) -> Option<&'j Json<'a>> {
+    let request = element.at("data.request")?;
+    let is_call = element.at("target.method").and_then(Json::text) == Some("tools/call");
+    request.at(if is_call && request.get("params").is_some() { "params.arguments" } else { "params" })
 }
 
 fn outcome(row: &mut Row, r: &Reader<'_>) {
@@ -146,10 +151,7 @@ fn outcome(row: &mut Row, r: &Reader<'_>) {
     row.outcome_code = Some(said.clone()).filter(|s| !s.is_empty());
     row.jsonrpc_error_code = r.integer("metadata.extra.jsonrpc_error_code");
     row.outcome_reason = r.text("metadata.extra.jsonrpc_error_message");
-    let inner = r.peek("data.response").and_then(response);
-    if inner.is_some() {
-        r.used("data.response");
-    }
+    let inner = r.peek("data.response").and_then(|v| response(v).inspect(|_| r.used(v)));
     if let Some(result) = &inner {
         row.result_is_error = result.at("result.isError").and_then(Json::flag);
         row.result_rows = rows_of(result);

@@ -110,7 +110,7 @@ fn shown(row: &Row, name: &str) -> String {
 #[test]
 fn every_record_that_the_tests_start_from_is_read_without_fault() {
     for (adapter, record) in ALL {
-        for row in rows(*adapter, record) {
+        for row in rows(adapter.clone(), record) {
             event(&row, &["parse_status=ok", "event_time_source=payload"]);
         }
     }

@@ -11,8 +11,8 @@ macro_rules! clean {
         $(#[test]
         fn $name() {
             let payload = $payload;
-            for adapter in Adapter::ALL {
-                for row in rows(*adapter, &payload) {
+            for adapter in &Adapter::all() {
+                for row in rows(adapter.clone(), &payload) {
                     assert!(!law::holds_text(&row, "canary"), "{adapter:?}: {:?}", row.raw_payload.map(|r| String::from_utf8_lossy(&r).into_owned()));
                     assert!(!row.raw_payload.unwrap().is_empty());
                 }

@@ -12,7 +12,7 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     };
     assert!(unpacked.taken_off.len() <= MAX_LAYERS);
     assert!(unpacked.bytes.len() as u64 <= MAX_UNPACKED_BYTES.max(bytes.len() as u64));
-    match envelope::elements(&unpacked.bytes) {
+    match envelope::elements(&unpacked.bytes, &[]) {
         Err(error) => assert!(!error.to_string().is_empty()),
         Ok(elements) => {
             assert!(elements.len() <= MAX_ELEMENTS);

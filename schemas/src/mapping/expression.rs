@@ -1,0 +1,313 @@
+//! What a mapping file says of one column, and how it is read from an element.
+//!
+//! | form | meaning |
+//! |---|---|
+//! | `actor.id` | the value at a path |
+//! | `[a.b, c.d]` | the first of several that gives something |
+//! | `{text: success}` | always this text |
+//! | `{of: a.b, table: name, else: other}` | translated by a table; `*` at the end of a key stands for any end |
+//! | `{of: a.b, pattern: "x(.*)"}` | the first group of a regular expression, or the whole match |
+//! | `{of: a.b, format: epoch_ms}` | a time in another format than RFC 3339 |
+//! | `{of: a.b, scale: 1000}` | a number times a whole number |
+//! | `{of: a.b, lower: true}` | in lower case |
+//! | `{join: [a, b], with: ":"}` | several texts as one, when all are there |
+//! | `{present: a.b}` | whether there is something |
+//! | `{each: list, fields: {id: id}}` | a list of structs, one for each item |
+//! | `{chain: actor, next: act, fields: {sub: sub}}` | a list of structs, by following one key inwards |
+//! | `when: {path: [values]}` beside any of them | only when the value there is one of these; `true` for any, `false` for none |
+
+use regex::Regex;
+
+use crate::cell::{Member, Struct};
+use crate::json::Json;
+use crate::mapping::path::Path;
+use crate::reader::{TimeField, is_nothing};
+use crate::time::{self, ReadTime, TimeError, TimeFormat};
+
+/// Most structs in a list.
+const MAX_STRUCTS: usize = 32;
+/// Most texts in a list.
+const MAX_TEXTS: usize = 256;
+
+/// One rule of a column.
+#[derive(Debug, Clone)]
+pub(crate) struct Expression {
+    pub(crate) when: Vec<Condition>,
+    pub(crate) form: Form,
+}
+
+/// The forms above.
+#[derive(Debug, Clone)]
+pub(crate) enum Form {
+    Path(Path),
+    First(Vec<Expression>),
+    Text(String),
+    Changed { of: Box<Expression>, changes: Vec<Change> },
+    Join { parts: Vec<Expression>, with: String },
+    Present(Path),
+    Each { list: Path, fields: Fields },
+    Chain { first: Path, next: String, fields: Fields },
+}
+
+/// Fields of a struct, in the order of the column once it is known.
+pub(crate) type Fields = Vec<StructField>;
+
+/// One field, with where it stands in an item.
+#[derive(Debug, Clone)]
+pub(crate) struct StructField {
+    pub(crate) name: String,
+    /// Whether it is a number; one without a place is that of the item in its list.
+    pub(crate) is_int: bool,
+    pub(crate) of: Option<Expression>,
+}
+
+/// What is done to a text.
+#[derive(Debug, Clone)]
+pub(crate) enum Change {
+    Table { entries: Vec<(String, String)>, otherwise: Option<String> },
+    Pattern(Regex),
+    Format(TimeFormat),
+    Scale(i64),
+    Lower,
+}
+
+/// A condition on a value.
+#[derive(Debug, Clone)]
+pub(crate) struct Condition {
+    pub(crate) path: Path,
+    pub(crate) wanted: Wanted,
+}
+
+/// What a value has to be.
+#[derive(Debug, Clone)]
+pub(crate) enum Wanted {
+    Something,
+    Nothing,
+    OneOf(Vec<String>),
+}
+
+/// Where values are looked for.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Scope<'j> {
+    /// The whole element.
+    pub(crate) top: &'j Json<'j>,
+    /// The part that is mapped.
+    pub(crate) part: &'j Json<'j>,
+}
+
+/// A value that was found.
+#[derive(Debug)]
+pub(crate) enum Found<'j> {
+    /// As it stands in the element.
+    There(&'j Json<'j>),
+    /// Made from what stands there, or said by the mapping.
+    Made(String),
+    /// A time with the text it was read from.
+    Time(TimeField),
+    Flag(bool),
+    Structs(Vec<Struct>),
+}
+
+/// What looking for a value tells besides: which values were read, and what was no value of the wanted kind.
+pub(crate) trait Notes<'j> {
+    /// A value was read, at this path.
+    fn read(&mut self, value: &'j Json<'j>, path: &Path);
+    /// Something could not be read.
+    fn fault(&mut self, sentence: String);
+}
+
+impl Condition {
+    pub(crate) fn holds<'j>(&self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> bool {
+        let value = self.path.find(scope.top, scope.part).filter(|v| !v.is_empty());
+        match &self.wanted {
+            Wanted::Something => value.is_some(),
+            Wanted::Nothing => value.is_none(),
+            Wanted::OneOf(texts) => {
+                let Some(text) = value.and_then(Json::scalar) else { return false };
+                let holds = texts.iter().any(|wanted| matches(wanted, &text));
+                if let (true, Some(value)) = (holds, value) {
+                    notes.read(value, &self.path);
+                }
+                holds
+            }
+        }
+    }
+}
+
+/// Whether a text is as a key says; `*` at its end stands for any end, at its beginning for any beginning.
+fn matches(wanted: &str, text: &str) -> bool {
+    match (wanted.strip_prefix('*'), wanted.strip_suffix('*')) {
+        (Some(""), _) => true,
+        (Some(end), None) => text.ends_with(end),
+        (None, Some(start)) => text.starts_with(start),
+        (Some(_), Some(_)) => text.contains(&wanted[1..wanted.len() - 1]),
+        (None, None) => wanted == text,
+    }
+}
+
+impl Expression {
+    /// What there is, if there is something.
+    pub(crate) fn find<'j>(&self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> Option<Found<'j>> {
+        if !self.when.iter().all(|condition| condition.holds(scope, notes)) {
+            return None;
+        }
+        match &self.form {
+            Form::Path(path) => {
+                let value = path.find(scope.top, scope.part)?;
+                notes.read(value, path);
+                let is_missing = value.is_empty() || matches!(value, Json::Text(text) if is_nothing(text));
+                (!is_missing).then_some(Found::There(value))
+            }
+            Form::First(all) => all.iter().find_map(|one| one.find(scope, notes)),
+            Form::Text(text) => Some(Found::Made(text.clone())),
+            Form::Changed { of, changes } => {
+                let found = of.find(scope, notes)?;
+                changes.iter().try_fold(found, |found, change| change.apply(found, notes))
+            }
+            Form::Join { parts, with } => {
+                let texts: Option<Vec<String>> = parts.iter().map(|part| part.find(scope, notes)?.text()).collect();
+                Some(Found::Made(texts?.join(with)))
+            }
+            Form::Present(path) => Some(Found::Flag(path.find(scope.top, scope.part).is_some_and(|v| !v.is_empty()))),
+            Form::Each { list, fields } => {
+                let value = list.find(scope.top, scope.part)?;
+                let items = if let Json::Object(_) = value { std::slice::from_ref(value) } else { value.items() };
+                notes.read(value, list);
+                structs(items.iter(), scope, fields)
+            }
+            Form::Chain { first, next, fields } => {
+                let value = first.find(scope.top, scope.part).filter(|v| matches!(v, Json::Object(_)))?;
+                notes.read(value, first);
+                structs(std::iter::successors(Some(value), |hop| hop.get(next).filter(|v| matches!(v, Json::Object(_)))), scope, fields)
+            }
+        }
+    }
+}
+
+/// Hears nothing: for what is read twice, or within a list that was noted as a whole.
+pub(crate) struct Deaf;
+
+impl<'j> Notes<'j> for Deaf {
+    fn read(&mut self, _: &'j Json<'j>, _: &Path) {}
+    fn fault(&mut self, _: String) {}
+}
+
+fn structs<'j>(items: impl Iterator<Item = &'j Json<'j>>, scope: Scope<'j>, fields: &Fields) -> Option<Found<'j>> {
+    let member = |field: &StructField, number: usize, item: &'j Json<'j>| match &field.of {
+        None if field.is_int => i32::try_from(number).map_or(Member::Null, Member::Int),
+        None => Member::Null,
+        Some(expression) => {
+            let text = expression.find(Scope { part: item, ..scope }, &mut Deaf).and_then(Found::text);
+            text.map_or(Member::Null, Member::Text)
+        }
+    };
+    let made: Vec<Struct> = items
+        .take(MAX_STRUCTS)
+        .enumerate()
+        .map(|(number, item)| fields.iter().map(|field| member(field, number, item)).collect())
+        .collect();
+    (!made.is_empty()).then_some(Found::Structs(made))
+}
+
+impl Change {
+    fn apply<'j>(&self, found: Found<'j>, notes: &mut dyn Notes<'j>) -> Option<Found<'j>> {
+        match self {
+            Self::Table { entries, otherwise } => {
+                let text = found.text()?;
+                let entry = entries.iter().find(|(key, _)| matches(key, &text)).map(|(_, value)| value);
+                entry.or(otherwise.as_ref()).cloned().map(Found::Made)
+            }
+            Self::Pattern(pattern) => {
+                let text = found.text()?;
+                let captures = pattern.captures(&text)?;
+                let part = captures.get(1).or_else(|| captures.get(0))?.as_str();
+                (!part.is_empty()).then(|| Found::Made(part.to_owned()))
+            }
+            Self::Format(format) => match found.time(*format)? {
+                Ok(time) => Some(Found::Time(time)),
+                Err(error) => {
+                    notes.fault(error.to_string());
+                    None
+                }
+            },
+            Self::Scale(factor) => {
+                let whole = found.number().map(|n| n.checked_mul(*factor));
+                let scaled = whole.unwrap_or_else(|| scaled(found.double()?, *factor));
+                if scaled.is_none() {
+                    notes.fault(format!("a number times {factor} is out of range"));
+                }
+                scaled.map(|n| Found::Made(n.to_string()))
+            }
+            Self::Lower => Some(Found::Made(found.text()?.to_ascii_lowercase())),
+        }
+    }
+}
+
+/// A fraction times a factor, rounded; `None` beyond what a double names exactly.
+fn scaled(number: f64, factor: i64) -> Option<i64> {
+    let product = (number * factor as f64).round();
+    (product.abs() <= 9_007_199_254_740_992.0).then_some(product as i64)
+}
+
+impl Found<'_> {
+    /// As text; lists and objects have none.
+    pub(crate) fn text(self) -> Option<String> {
+        match self {
+            Self::There(value) => value.scalar(),
+            Self::Made(text) => Some(text),
+            Self::Time(time) => Some(time.micros.to_string()),
+            Self::Flag(flag) => Some(flag.to_string()),
+            Self::Structs(_) => None,
+        }
+    }
+
+    /// As a whole number.
+    pub(crate) fn number(&self) -> Option<i64> {
+        match self {
+            Self::There(value) => value.integer(),
+            Self::Made(text) => Json::Text(text.as_str().into()).integer(),
+            Self::Time(time) => Some(time.micros),
+            Self::Flag(_) | Self::Structs(_) => None,
+        }
+    }
+
+    /// As a time in a format.
+    pub(crate) fn time(self, format: TimeFormat) -> Option<Result<TimeField, TimeError>> {
+        if let Self::Time(time) = self {
+            return Some(Ok(time));
+        }
+        let raw = self.text()?;
+        let field = |read: ReadTime| TimeField { micros: read.micros, zone_assumed: read.zone_assumed, raw: raw.clone() };
+        Some(time::read_text(&raw, format).map(field))
+    }
+
+    /// As a float.
+    pub(crate) fn double(&self) -> Option<f64> {
+        match self {
+            Self::There(value) => value.double(),
+            Self::Made(text) => Json::Text(text.as_str().into()).double(),
+            _ => None,
+        }
+    }
+
+    /// As a truth value.
+    pub(crate) fn flag(&self) -> Option<bool> {
+        match self {
+            Self::There(value) => value.flag(),
+            Self::Made(text) => Json::Text(text.as_str().into()).flag(),
+            Self::Flag(flag) => Some(*flag),
+            _ => None,
+        }
+    }
+
+    /// As a list of texts, of at most 256.
+    pub(crate) fn texts(self) -> Option<Vec<String>> {
+        let mut texts = match self {
+            Self::There(value) => value.texts()?,
+            Self::Made(text) => Json::Text(text.into()).texts()?,
+            _ => return None,
+        };
+        texts.truncate(MAX_TEXTS);
+        Some(texts)
+    }
+}

@@ -1,0 +1,451 @@
+//! A mapping file as it is written, and its check.
+//!
+//! One YAML file a source. What is wrong is said with the place in the file and how to mend it; a file that passes has
+//! only columns, tables, paths and formats that exist.
+
+use std::collections::BTreeMap;
+
+use regex::Regex;
+use serde::Deserialize;
+use serde_yaml_ng::Value as Yaml;
+
+use crate::cell::Kind;
+use crate::columns::ColumnId;
+use crate::mapping::expression::{Change, Condition, Expression, Fields, Form, StructField, Wanted};
+use crate::mapping::path::Path;
+use crate::time::TimeFormat;
+
+/// Columns that a mapping cannot set: ids and times have keys of their own, the rest is known without it.
+const NOT_MAPPED: &[ColumnId] = &[
+    ColumnId::row_kind,
+    ColumnId::ingest_date,
+    ColumnId::event_id,
+    ColumnId::event_id_kind,
+    ColumnId::parent_event_id,
+    ColumnId::explode_path,
+    ColumnId::event_time,
+    ColumnId::event_time_raw,
+    ColumnId::tenant,
+    ColumnId::batch_id,
+    ColumnId::stream,
+    ColumnId::partition,
+    ColumnId::offset,
+    ColumnId::ingest_time,
+    ColumnId::params_json,
+    ColumnId::ext,
+    ColumnId::leaf_hash,
+    ColumnId::raw_payload,
+];
+
+/// What is wrong with a mapping file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{at}: {what}")]
+pub struct Fault {
+    /// Where in the file, such as `columns.delegator_id`.
+    pub at: String,
+    /// What is wrong, and what would be right.
+    pub what: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Raw {
+    name: String,
+    version: u32,
+    title: String,
+    source: RawSource,
+    #[serde(default)]
+    otlp: bool,
+    #[serde(default)]
+    cloudevents: bool,
+    #[serde(default)]
+    inside: Vec<String>,
+    #[serde(default)]
+    needs: Vec<String>,
+    #[serde(default)]
+    unpack: Vec<String>,
+    #[serde(default)]
+    secrets: Vec<String>,
+    each: Option<RawEach>,
+    id: Option<RawId>,
+    time: Yaml,
+    params: Option<Yaml>,
+    address: Option<Yaml>,
+    #[serde(default)]
+    address_trusted: bool,
+    traceparent: Option<Yaml>,
+    columns: BTreeMap<String, Yaml>,
+    #[serde(default)]
+    tables: BTreeMap<String, BTreeMap<String, String>>,
+    #[serde(default)]
+    variants: Vec<RawVariant>,
+    #[serde(default)]
+    tests: Vec<MappingTest>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawSource {
+    kind: String,
+    vendor: String,
+    product: String,
+    vantage: String,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawEach {
+    list: String,
+    path: Option<Yaml>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawId {
+    kind: String,
+    of: Yaml,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawVariant {
+    when: Yaml,
+    columns: BTreeMap<String, Yaml>,
+    params: Option<Yaml>,
+}
+
+/// A test of a mapping: a record and the columns of the events that it gives.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MappingTest {
+    /// What it shows.
+    pub name: String,
+    /// The record: YAML that stands for JSON, or a text with the bytes as they come.
+    pub record: Yaml,
+    /// Columns of each event; `null` says that a column is empty.
+    #[serde(default)]
+    pub expect: Vec<BTreeMap<String, Yaml>>,
+    /// The reason code, when the record is refused.
+    pub rejected: Option<String>,
+    /// What must not stand anywhere in the rows.
+    #[serde(default)]
+    pub never: Vec<String>,
+}
+
+impl MappingTest {
+    /// Reads a file of tests alone: `tests` with a list.
+    ///
+    /// # Errors
+    /// A [`Fault`] when it is no such file.
+    pub fn parse(text: &str) -> Result<Vec<Self>, Fault> {
+        #[derive(Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Tests {
+            tests: Vec<MappingTest>,
+        }
+        serde_yaml_ng::from_str(text).map(|file: Tests| file.tests).map_err(|error| fault("the file", &error.to_string()))
+    }
+}
+
+/// What a mapping does when its condition holds.
+#[derive(Debug, Clone)]
+pub(crate) struct Block {
+    pub(crate) when: Vec<Condition>,
+    pub(crate) columns: Vec<(ColumnId, Expression)>,
+    pub(crate) params: Option<Expression>,
+}
+
+/// A mapping file that was checked.
+#[derive(Debug, Clone)]
+pub struct Mapping {
+    /// Name of the adapter.
+    pub name: String,
+    /// Version of the mapping.
+    pub version: String,
+    /// For people.
+    pub title: String,
+    pub(crate) fixed: [(ColumnId, String); 4],
+    /// Whether records that are no JSON are OpenTelemetry exports.
+    pub(crate) reads_otlp: bool,
+    /// Whether the wrapper of CloudEvents is read too.
+    pub(crate) keeps_cloudevents: bool,
+    pub(crate) inside: Vec<Path>,
+    pub(crate) needs: Vec<Path>,
+    pub(crate) unpack: Vec<Path>,
+    pub(crate) secrets: Vec<Path>,
+    pub(crate) each: Option<(Path, Option<Expression>)>,
+    pub(crate) id: Option<(String, Expression)>,
+    pub(crate) time: Expression,
+    pub(crate) address: Option<Expression>,
+    pub(crate) address_trusted: bool,
+    pub(crate) traceparent: Option<Expression>,
+    pub(crate) blocks: Vec<Block>,
+    /// Its tests.
+    pub tests: Vec<MappingTest>,
+}
+
+impl Mapping {
+    /// Reads and checks a mapping file.
+    ///
+    /// # Errors
+    /// The first [`Fault`] that is found.
+    pub fn parse(text: &str) -> Result<Self, Fault> {
+        let raw: Raw = serde_yaml_ng::from_str(text).map_err(|error| fault("the file", &error.to_string()))?;
+        let check = Check { tables: &raw.tables };
+        let plain = Block {
+            when: Vec::new(),
+            columns: check.columns("columns", &raw.columns)?,
+            params: check.optional("params", raw.params.as_ref())?,
+        };
+        let mut blocks = vec![plain];
+        for (number, variant) in raw.variants.iter().enumerate() {
+            let at = format!("variants.{number}");
+            blocks.push(Block {
+                when: check.conditions(&format!("{at}.when"), &variant.when)?,
+                columns: check.columns(&format!("{at}.columns"), &variant.columns)?,
+                params: check.optional(&format!("{at}.params"), variant.params.as_ref())?,
+            });
+        }
+        let each = raw.each.as_ref().map(|each| Ok((path("each.list", &each.list)?, check.optional("each.path", each.path.as_ref())?)));
+        let id = raw.id.as_ref().map(|id| Ok((id.kind.clone(), check.expression("id.of", &id.of)?)));
+        if raw.name.is_empty() || !raw.name.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-') {
+            return Err(fault("name", "a name has small letters, digits and dashes"));
+        }
+        let source = raw.source;
+        Ok(Self {
+            version: raw.version.to_string(),
+            title: raw.title,
+            fixed: [
+                (
+                    ColumnId::source_kind,
+                    one_of("source.kind", source.kind, &["mcp_gateway", "mcp_wire", "agent_runtime", "idp", "pdp", "cloud"])?,
+                ),
+                (ColumnId::source_vendor, source.vendor),
+                (ColumnId::source_product, source.product),
+                (
+                    ColumnId::vantage,
+                    one_of("source.vantage", source.vantage, &["gateway_observed", "idp_issued", "pdp_decided", "client_reported"])?,
+                ),
+            ],
+            reads_otlp: raw.otlp,
+            keeps_cloudevents: raw.cloudevents,
+            inside: paths("inside", &raw.inside)?,
+            needs: paths("needs", &raw.needs)?,
+            unpack: paths("unpack", &raw.unpack)?,
+            secrets: paths("secrets", &raw.secrets)?,
+            each: each.transpose()?,
+            id: id.transpose()?,
+            time: check.expression("time", &raw.time)?,
+            address: check.optional("address", raw.address.as_ref())?,
+            address_trusted: raw.address_trusted,
+            traceparent: check.optional("traceparent", raw.traceparent.as_ref())?,
+            blocks,
+            tests: raw.tests,
+            name: raw.name,
+        })
+    }
+}
+
+/// Checks expressions against what the file defines.
+struct Check<'r> {
+    tables: &'r BTreeMap<String, BTreeMap<String, String>>,
+}
+
+impl Check<'_> {
+    fn columns(&self, at: &str, raw: &BTreeMap<String, Yaml>) -> Result<Vec<(ColumnId, Expression)>, Fault> {
+        raw.iter().map(|(name, value)| self.column(&format!("{at}.{name}"), name, value)).collect()
+    }
+
+    fn column(&self, at: &str, name: &str, value: &Yaml) -> Result<(ColumnId, Expression), Fault> {
+        let id = ColumnId::by_name(name)
+            .ok_or_else(|| fault(at, &format!("there is no column `{name}`; `vialog sources columns` lists them")))?;
+        if NOT_MAPPED.contains(&id) {
+            return Err(fault(at, "this column is not set by a mapping: use the keys `id`, `time`, `params`, or leave it"));
+        }
+        let mut expression = self.expression(at, value)?;
+        match id.column().kind {
+            Kind::Structs(fields) => order_fields(at, &mut expression, fields)?,
+            Kind::Bytes | Kind::Map => return Err(fault(at, "a mapping cannot set a column of this type")),
+            _ => {}
+        }
+        Ok((id, expression))
+    }
+
+    fn optional(&self, at: &str, value: Option<&Yaml>) -> Result<Option<Expression>, Fault> {
+        value.map(|value| self.expression(at, value)).transpose()
+    }
+
+    fn expression(&self, at: &str, value: &Yaml) -> Result<Expression, Fault> {
+        match value {
+            Yaml::String(text) => Ok(Expression { when: Vec::new(), form: Form::Path(path(at, text)?) }),
+            Yaml::Sequence(all) => {
+                let all = all.iter().enumerate().map(|(i, one)| self.expression(&format!("{at}.{i}"), one)).collect::<Result<_, _>>()?;
+                Ok(Expression { when: Vec::new(), form: Form::First(all) })
+            }
+            Yaml::Mapping(_) => self.form(at, &members(at, value)?),
+            _ => Err(fault(at, "write a path, a list of them, or a form such as `{text: success}`")),
+        }
+    }
+
+    fn form(&self, at: &str, members: &BTreeMap<String, Yaml>) -> Result<Expression, Fault> {
+        let text = |key: &str| members.get(key).map(|value| text_of(&format!("{at}.{key}"), value)).transpose();
+        let mut allowed = vec!["when"];
+        let form = if let Some(of) = members.get("of") {
+            allowed.extend(["of", "table", "else", "pattern", "format", "scale", "lower"]);
+            Form::Changed { of: Box::new(self.expression(&format!("{at}.of"), of)?), changes: self.changes(at, members)? }
+        } else if let Some(constant) = text("text")? {
+            allowed.push("text");
+            Form::Text(constant)
+        } else if let Some(Yaml::Sequence(parts)) = members.get("join") {
+            allowed.extend(["join", "with"]);
+            let parts = parts.iter().map(|part| self.expression(&format!("{at}.join"), part)).collect::<Result<_, _>>()?;
+            Form::Join { parts, with: text("with")?.unwrap_or_default() }
+        } else if let Some(there) = text("present")? {
+            allowed.push("present");
+            Form::Present(path(at, &there)?)
+        } else if let Some(list) = text("each")? {
+            allowed.extend(["each", "fields"]);
+            Form::Each { list: path(at, &list)?, fields: self.fields(at, members)? }
+        } else if let Some(first) = text("chain")? {
+            allowed.extend(["chain", "next", "fields"]);
+            let next = text("next")?.ok_or_else(|| fault(at, "`chain` needs `next`, the key of the next hop"))?;
+            Form::Chain { first: path(at, &first)?, next, fields: self.fields(at, members)? }
+        } else {
+            return Err(fault(at, "a form has one of `of`, `text`, `join`, `present`, `each`, `chain`"));
+        };
+        if let Some(unknown) = members.keys().find(|key| !allowed.contains(&key.as_str())) {
+            return Err(fault(at, &format!("`{unknown}` does not belong here; there may be: {}", allowed.join(", "))));
+        }
+        let when = members.get("when").map_or(Ok(Vec::new()), |when| self.conditions(&format!("{at}.when"), when))?;
+        Ok(Expression { when, form })
+    }
+
+    fn changes(&self, at: &str, members: &BTreeMap<String, Yaml>) -> Result<Vec<Change>, Fault> {
+        let mut changes = Vec::new();
+        for (key, value) in members {
+            let at = format!("{at}.{key}");
+            match (key.as_str(), value) {
+                ("table", value) => {
+                    let otherwise = members.get("else").map(|value| text_of(&at, value)).transpose()?;
+                    changes.push(Change::Table { entries: self.table(&at, value)?, otherwise });
+                }
+                ("pattern", value) => {
+                    let pattern = Regex::new(&text_of(&at, value)?).map_err(|error| fault(&at, &error.to_string()))?;
+                    changes.insert(0, Change::Pattern(pattern));
+                }
+                ("format", value) => changes.push(Change::Format(format(&at, &text_of(&at, value)?)?)),
+                ("scale", Yaml::Number(factor)) => {
+                    changes.push(Change::Scale(factor.as_i64().ok_or_else(|| fault(&at, "a factor is a whole number"))?));
+                }
+                ("lower", Yaml::Bool(true)) => changes.insert(0, Change::Lower),
+                ("of" | "else" | "when", _) => {}
+                (other, _) => return Err(fault(&at, &format!("`{other}` does not belong here, or has a value of the wrong type"))),
+            }
+        }
+        Ok(changes)
+    }
+
+    fn table(&self, at: &str, value: &Yaml) -> Result<Vec<(String, String)>, Fault> {
+        let mut entries: Vec<(String, String)> = match value {
+            Yaml::String(name) => {
+                let table = self.tables.get(name).ok_or_else(|| fault(at, &format!("there is no table `{name}` under `tables`")))?;
+                table.iter().map(|(k, v)| (k.clone(), v.clone())).collect()
+            }
+            _ => members(at, value)?.iter().map(|(k, v)| Ok((k.clone(), text_of(at, v)?))).collect::<Result<_, Fault>>()?,
+        };
+        // Exact keys first, then the longer of two that end in `*`.
+        entries.sort_by_key(|(key, _)| (key.contains('*'), std::cmp::Reverse(key.len())));
+        Ok(entries)
+    }
+
+    fn fields(&self, at: &str, parent: &BTreeMap<String, Yaml>) -> Result<Fields, Fault> {
+        let fields = parent.get("fields").ok_or_else(|| fault(at, "a list of structs needs `fields`"))?;
+        let named = members(at, fields)?;
+        let field = |(name, value): (&String, &Yaml)| {
+            let of = Some(self.expression(&format!("{at}.fields.{name}"), value)?);
+            Ok(StructField { name: name.clone(), is_int: false, of })
+        };
+        named.iter().map(field).collect()
+    }
+
+    fn conditions(&self, at: &str, value: &Yaml) -> Result<Vec<Condition>, Fault> {
+        let wanted = |at: &str, value: &Yaml| match value {
+            Yaml::Bool(true) => Ok(Wanted::Something),
+            Yaml::Bool(false) => Ok(Wanted::Nothing),
+            Yaml::Sequence(all) => Ok(Wanted::OneOf(all.iter().map(|one| text_of(at, one)).collect::<Result<_, _>>()?)),
+            one => Ok(Wanted::OneOf(vec![text_of(at, one)?])),
+        };
+        members(at, value)?.iter().map(|(key, value)| Ok(Condition { path: path(at, key)?, wanted: wanted(at, value)? })).collect()
+    }
+}
+
+/// Puts the fields of a struct into the order of the column.
+fn order_fields(at: &str, expression: &mut Expression, wanted: &'static [crate::cell::Field]) -> Result<(), Fault> {
+    match &mut expression.form {
+        Form::First(all) => all.iter_mut().try_for_each(|one| order_fields(at, one, wanted)),
+        Form::Each { fields, .. } | Form::Chain { fields, .. } => {
+            let mut given = std::mem::take(fields);
+            *fields = wanted
+                .iter()
+                .map(|field| {
+                    let place = given.iter().position(|given| given.name == field.name);
+                    let of = place.and_then(|place| given.swap_remove(place).of);
+                    StructField { name: field.name.to_owned(), is_int: field.is_int, of }
+                })
+                .collect();
+            match given.first() {
+                None => Ok(()),
+                Some(unknown) => {
+                    let names: Vec<&str> = wanted.iter().map(|field| field.name).collect();
+                    Err(fault(at, &format!("there is no field `{}`; there are: {}", unknown.name, names.join(", "))))
+                }
+            }
+        }
+        _ => Err(fault(at, "this column is a list of structs: use `each` or `chain`")),
+    }
+}
+
+fn fault(at: &str, what: &str) -> Fault {
+    Fault { at: at.to_owned(), what: what.to_owned() }
+}
+
+fn path(at: &str, text: &str) -> Result<Path, Fault> {
+    Path::parse(text).map_err(|what| fault(at, &what))
+}
+
+fn paths(at: &str, texts: &[String]) -> Result<Vec<Path>, Fault> {
+    texts.iter().map(|text| path(at, text)).collect()
+}
+
+fn members(at: &str, value: &Yaml) -> Result<BTreeMap<String, Yaml>, Fault> {
+    let Yaml::Mapping(members) = value else { return Err(fault(at, "names and values belong here")) };
+    members.iter().map(|(key, value)| Ok((text_of(at, key)?, value.clone()))).collect()
+}
+
+fn text_of(at: &str, value: &Yaml) -> Result<String, Fault> {
+    match value {
+        Yaml::String(text) => Ok(text.clone()),
+        Yaml::Number(number) => Ok(number.to_string()),
+        Yaml::Bool(flag) => Ok(flag.to_string()),
+        _ => Err(fault(at, "a text belongs here")),
+    }
+}
+
+fn one_of(at: &str, text: String, known: &[&str]) -> Result<String, Fault> {
+    if known.contains(&text.as_str()) { Ok(text) } else { Err(fault(at, &format!("`{text}`: use one of {}", known.join(", ")))) }
+}
+
+fn format(at: &str, name: &str) -> Result<TimeFormat, Fault> {
+    Ok(match name {
+        "rfc3339" => TimeFormat::Rfc3339,
+        "us_date" => TimeFormat::UsDate,
+        "european_date" => TimeFormat::EuropeanDate,
+        "epoch_s" => TimeFormat::EpochSeconds,
+        "epoch_ms" => TimeFormat::EpochMillis,
+        "epoch_us" => TimeFormat::EpochMicros,
+        "epoch_ns" => TimeFormat::EpochNanos,
+        other => {
+            return Err(fault(at, &format!("`{other}`: use rfc3339, us_date, european_date, epoch_s, epoch_ms, epoch_us or epoch_ns")));
+        }
+    })
+}

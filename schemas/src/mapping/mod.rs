@@ -1,0 +1,229 @@
+//! Mapping files: an adapter that is data, written by whoever knows the source.
+//!
+//! The forms are in `expression`, the file in `file`; `docs/sources.md` is the guide. A mapping reads the same redacted
+//! element with the same types as an adapter that is code, and what it does not read goes to `ext` all the same.
+//!
+//! Not for: shapes that need arithmetic over several values, or parts joined by key (Cerbos); those are code.
+
+pub mod check;
+pub mod explain;
+mod expression;
+mod file;
+mod path;
+
+use std::borrow::Cow;
+
+pub use file::{Fault, Mapping, MappingTest};
+
+use crate::adapters::{Draft, Input, ParamsAsCame, set_address, set_params, set_time, set_trace, unknown_shape};
+use crate::cell::{Kind, Value};
+use crate::columns::Row;
+use crate::json::{self, Json};
+use crate::keys::Keys;
+use crate::reader::Reader;
+use crate::redact::Redactor;
+use crate::reject::Reject;
+use crate::time::TimeFormat;
+use expression::{Deaf, Expression, Found, Notes, Scope};
+use path::Path;
+
+/// Most events out of one element.
+const MAX_PARTS: usize = 10_000;
+
+/// Where a column's value came from, for people who check a mapping.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Origin {
+    /// Name of the column.
+    pub column: &'static str,
+    /// The paths that were read for it; none for a text of the mapping itself.
+    pub paths: Vec<String>,
+}
+
+/// Hears what is read for which column.
+struct Listener<'r, 'j> {
+    reader: &'r Reader<'j>,
+    paths: Option<Vec<String>>,
+}
+
+impl<'j> Notes<'j> for Listener<'_, 'j> {
+    fn read(&mut self, value: &'j Json<'j>, path: &Path) {
+        self.reader.used(value);
+        if let Some(paths) = &mut self.paths {
+            paths.push(path.to_string());
+        }
+    }
+
+    fn fault(&mut self, sentence: String) {
+        self.reader.fault(sentence);
+    }
+}
+
+impl Mapping {
+    /// Parses JSON that stands in strings, where the mapping says so, before anything else sees the element.
+    pub(crate) fn unpack(&self, element: &mut Json<'_>) {
+        for path in &self.unpack {
+            let Some(value) = self.find_mut(path, element) else { continue };
+            if let Json::Text(text) = value
+                && text.trim_start().starts_with(['{', '['])
+                && let Ok(inner) = json::parse(text.as_bytes())
+            {
+                *value = inner.into_owned();
+            }
+        }
+    }
+
+    /// Takes out values that are secrets by where they stand.
+    pub(crate) fn redact(&self, element: &mut Json<'_>, redactor: &Redactor<'_>) -> Vec<String> {
+        let taken = |path: &&Path| self.find_mut(path, element).is_some_and(|value| redactor.take_out(value));
+        self.secrets.iter().filter(taken).map(|path| format!("/{}", path.to_string().replace('.', "/"))).collect()
+    }
+
+    /// Whether the element has no id of its own.
+    pub(crate) fn needs_content_id(&self, element: &Json<'_>) -> bool {
+        let part = self.part(element);
+        let has_id = |id: &Expression| id.find(Scope { top: element, part }, &mut Deaf).is_some();
+        // With parts of its own, each part has an id or none.
+        !self.id.as_ref().is_some_and(|(_, id)| has_id(id))
+    }
+
+    /// The parameters of an element that is not redacted yet.
+    pub(crate) fn params_as_came(&self, element: &Json<'_>, keys: &Keys) -> Option<ParamsAsCame> {
+        let scope = Scope { top: element, part: self.part(element) };
+        let found = self.params(scope, &mut Deaf)?;
+        Some(ParamsAsCame::of(&params_json(&found)?.canonical(), keys))
+    }
+
+    /// The events of one element.
+    pub(crate) fn adapt(&self, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
+        self.traced(input, &mut None)
+    }
+
+    /// As the adapter does it, with the origin of every column of the first event.
+    ///
+    /// # Errors
+    /// When the element is not of the mapping's shape.
+    pub(crate) fn traced(&self, input: &Input<'_>, origins: &mut Option<Vec<Origin>>) -> Result<Vec<Draft>, Reject> {
+        let reader = input.reader;
+        let (top, part) = (reader.peek_all(), self.part(reader.peek_all()));
+        if let Some(missing) = self.needs.iter().find(|path| path.find(top, part).is_none_or(Json::is_empty)) {
+            return Err(unknown_shape(&self.name, &format!("`{missing}`")));
+        }
+        let Some((list, name)) = &self.each else {
+            return Ok(vec![self.event(Scope { top, part }, input, None, origins)]);
+        };
+        let items = list.find(top, part).map_or(&[][..], Json::items);
+        if items.is_empty() {
+            return Ok(vec![self.event(Scope { top, part }, input, None, origins)]);
+        }
+        let event = |(number, item)| {
+            let scope = Scope { top, part: item };
+            let named = name.as_ref().and_then(|name: &Expression| name.find(scope, &mut Deaf)?.text());
+            let path = format!("{list}/{number}{}", named.map_or(String::new(), |name| format!("/{name}")));
+            self.event(scope, input, Some(path), &mut None)
+        };
+        Ok(items.iter().take(MAX_PARTS).enumerate().map(event).collect())
+    }
+
+    /// A value to be changed, of the part that is mapped or of the whole.
+    fn find_mut<'j, 'a>(&self, path: &Path, element: &'j mut Json<'a>) -> Option<&'j mut Json<'a>> {
+        let inner = self.inside.iter().find(|inside| matches!(inside.find(element, element), Some(Json::Object(_))));
+        match inner.filter(|_| !path.is_from_top()) {
+            Some(inside) => path.find_mut(inside.find_mut(element)?),
+            None => path.find_mut(element),
+        }
+    }
+
+    fn part<'j>(&self, element: &'j Json<'j>) -> &'j Json<'j> {
+        let inner = |path: &Path| path.find(element, element).filter(|value| matches!(value, Json::Object(_)));
+        self.inside.iter().find_map(inner).unwrap_or(element)
+    }
+
+    fn event<'j>(&self, scope: Scope<'j>, input: &Input<'j>, path: Option<String>, origins: &mut Option<Vec<Origin>>) -> Draft {
+        let mut row = Row::default();
+        let mut notes = Listener { reader: input.reader, paths: origins.as_ref().map(|_| Vec::new()) };
+        for (column, text) in &self.fixed {
+            row.put(*column, Value::Text(text.clone()));
+        }
+        self.time(&mut row, scope, &mut notes);
+        for block in &self.blocks {
+            if !block.when.iter().all(|condition| condition.holds(scope, &mut notes)) {
+                continue;
+            }
+            for (column, expression) in &block.columns {
+                if let Some(paths) = &mut notes.paths {
+                    paths.clear();
+                }
+                let Some(value) = expression.find(scope, &mut notes) else { continue };
+                if !value_of(value, column.column().kind).is_some_and(|value| row.put(*column, value)) {
+                    input.reader.fault(format!("what `{}` should hold is no {}", column.column().name, column.column().kind.describe()));
+                }
+                if let (Some(paths), Some(origins)) = (&notes.paths, origins.as_mut()) {
+                    origins.push(Origin { column: column.column().name, paths: paths.clone() });
+                }
+            }
+        }
+        self.set_parts(&mut row, scope, input, &mut notes);
+        let native_id = self.id.as_ref().and_then(|(_, id)| id.find(scope, &mut notes)?.text());
+        // An item without an id of its own has that of its element, and says which part it is.
+        let native_id = native_id.or_else(|| {
+            let whole = Scope { part: self.part(scope.top), ..scope };
+            self.id.as_ref().and_then(|(_, id)| id.find(whole, &mut notes)?.text())
+        });
+        let kind = self.id.as_ref().map_or("event", |(kind, _)| kind.as_str()).to_owned();
+        Draft { row, kind: kind.into(), native_id, path }
+    }
+
+    fn time<'j>(&self, row: &mut Row, scope: Scope<'j>, notes: &mut dyn Notes<'j>) {
+        match self.time.find(scope, notes).and_then(|found| found.time(TimeFormat::Rfc3339)) {
+            Some(Ok(time)) => set_time(row, Some(time)),
+            Some(Err(error)) => notes.fault(error.to_string()),
+            None => {}
+        }
+    }
+
+    /// What is made of several columns at once.
+    fn set_parts<'j>(&self, row: &mut Row, scope: Scope<'j>, input: &Input<'_>, notes: &mut dyn Notes<'j>) {
+        let mut text = |of: &Option<Expression>| of.as_ref().and_then(|of| of.find(scope, notes)?.text());
+        set_trace(row, text(&self.traceparent).as_deref());
+        set_address(row, text(&self.address), self.address_trusted);
+        if let Some(params) = self.params(scope, notes)
+            && let Some(json) = params_json(&params)
+        {
+            set_params(row, &json, input);
+        }
+    }
+
+    /// Of the last block that holds and names parameters.
+    fn params<'j>(&self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> Option<Found<'j>> {
+        let holds = |block: &&file::Block| block.params.is_some() && block.when.iter().all(|condition| condition.holds(scope, &mut Deaf));
+        self.blocks.iter().rev().find(holds)?.params.as_ref()?.find(scope, notes)
+    }
+}
+
+/// The value of a column of this type.
+fn value_of(found: Found<'_>, kind: Kind) -> Option<Value> {
+    match kind {
+        Kind::Text => found.text().filter(|text| !text.is_empty()).map(Value::Text),
+        Kind::Long | Kind::Int | Kind::Date => found.number().map(Value::Long),
+        Kind::Time => found.time(TimeFormat::Rfc3339)?.ok().map(|time| Value::Long(time.micros)),
+        Kind::Double => found.double().map(Value::Double),
+        Kind::Flag => found.flag().map(Value::Flag),
+        Kind::Texts => found.texts().map(Value::Texts),
+        Kind::Structs(_) => match found {
+            Found::Structs(structs) => Some(Value::Structs(structs)),
+            _ => None,
+        },
+        Kind::Bytes | Kind::Map => None,
+    }
+}
+
+/// Parameters as JSON: as they stand, or out of a text that holds some.
+fn params_json<'f>(found: &'f Found<'_>) -> Option<Cow<'f, Json<'f>>> {
+    let inner = |text: &'f str| json::parse(text.as_bytes()).ok().map(Cow::Owned);
+    match found {
+        Found::There(Json::Text(text)) => inner(text).or_else(|| Some(Cow::Owned(Json::Text(Cow::Borrowed(text.as_ref()))))),
+        Found::There(value) => Some(Cow::Borrowed(*value)),
+        Found::Made(text) => inner(text),
+        _ => None,
+    }
+}
