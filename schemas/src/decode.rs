@@ -169,9 +169,7 @@ impl Decoder<'_> {
         let params = self.source.adapter.params_as_came(&json, self.keys);
         let content_id = self.source.adapter.needs_content_id(&json).then(|| self.content_id(&json));
         let repeated = json.repeated_key().map(str::to_owned);
-        let by_place = self.source.adapter.redact(&mut json, redactor);
-        let mut redactions = redactor.element(&mut json);
-        redactions.paths.extend(by_place);
+        let redacted_paths = self.source.adapter.redact(&mut json, redactor);
         let reader = Reader::new(&json);
         let input = Input { reader: &reader, params, headers: record.headers(), keys: self.keys };
         let drafts = match self.source.adapter.adapt(&input) {
@@ -194,7 +192,7 @@ impl Decoder<'_> {
                 row.parse_status = Some(if faults.is_empty() { "ok" } else { "partial" }.into());
                 row.parse_errors = (!faults.is_empty()).then(|| faults.clone());
                 row.ext = (!rest.is_empty()).then(|| rest.clone());
-                row.params_redacted_paths = (!redactions.paths.is_empty()).then(|| redactions.paths.clone());
+                row.params_redacted_paths = (!redacted_paths.is_empty()).then(|| redacted_paths.clone());
                 kept::keep(&mut row, raw.as_bytes(), allowance.next(raw.len()), true);
                 row
             })

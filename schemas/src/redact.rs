@@ -11,7 +11,7 @@ use std::borrow::Cow;
 use std::fmt::Write;
 use std::sync::LazyLock;
 
-use aho_corasick::{AhoCorasick, AhoCorasickKind};
+use aho_corasick::{AhoCorasick, AhoCorasickKind, packed};
 use memchr::memmem;
 use regex::Regex;
 
@@ -55,6 +55,18 @@ const SECRET_KEYS: &[&str] = &[
     "aws_secret_access_key",
     "secret_key",
     "connection_string",
+    "passwordhash",
+    "password_hash",
+    "newpassword",
+    "oldpassword",
+    "clientsecret",
+    "oobcode",
+    "sessioninfo",
+    "mfapendingcredential",
+    "subjecttoken",
+    "actortoken",
+    "identitytoken",
+    "otp_code",
 ];
 
 /// Bit `n` is set when a secret key has `n` bytes.
@@ -71,6 +83,9 @@ const SECRET_KEY_LENGTHS: u64 = {
 const MAX_INNER: usize = 3;
 /// Shortest text that a pattern can match.
 const MIN_SECRET: usize = 7;
+
+/// Most members of an object that is a name with its value.
+const MAX_PAIR_MEMBERS: usize = 6;
 
 /// Longest path that is noted, bytes.
 const MAX_PATH: usize = 256;
@@ -98,7 +113,7 @@ static SECRET_TEXT: LazyLock<Regex> = LazyLock::new(|| {
         r"\b(?:AKIA|ASIA)[A-Z0-9]{16}\b",
         r"\bxox[abprs]-[A-Za-z0-9-]{10,}",
         r"\bAIza[A-Za-z0-9_-]{30,}",
-        r"(?i)\b(?:password|passwd|pwd|client_secret|api_?key|access_token|refresh_token)=[^\s&;,]{3,}",
+        r"(?i)\b(?:password|passwd|pwd|client_secret|api_?key|(?:access_|refresh_|id_)?token|sig|signature|x-amz-signature)=(?:bearer\s+)?[^\s&;,]{3,}",
     ];
     Regex::new(&patterns.join("|")).expect("the secret patterns are valid")
 });
@@ -135,13 +150,24 @@ const SIGNS: &[&str] = &[
     "client_secret=",
     "apikey=",
     "api_key=",
-    "access_token=",
-    "refresh_token=",
+    "token=",
+    "sig=",
+    "signature=",
 ];
 
 static SIGN: LazyLock<AhoCorasick> = LazyLock::new(|| {
     AhoCorasick::builder().ascii_case_insensitive(true).kind(Some(AhoCorasickKind::DFA)).build(SIGNS).expect("the signs are few and short")
 });
+
+/// As [`SIGN`], over a whole record: folded to lower case, several bytes at a time where the processor can.
+static FOLDED_SIGN: LazyLock<Option<packed::Searcher>> = LazyLock::new(|| packed::Searcher::new(SIGNS));
+
+fn holds_sign(bytes: &[u8]) -> bool {
+    match &*FOLDED_SIGN {
+        Some(searcher) => searcher.find(bytes.to_ascii_lowercase()).is_some(),
+        None => SIGN.is_match(bytes),
+    }
+}
 
 /// What a redaction did.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -169,7 +195,7 @@ impl<'k> Redactor<'k> {
     pub fn of_record(keys: &'k Keys, tenant: &'k str, bytes: &[u8]) -> Self {
         // An escape can spell any letter, also one inside JSON that stands in a string; without one a text is what it says.
         let is_spelled = || memmem::find(bytes, b"\\u").is_some();
-        Self { keys, tenant, may_hold_signs: is_spelled() || SIGN.is_match(bytes) }
+        Self { keys, tenant, may_hold_signs: is_spelled() || holds_sign(bytes) }
     }
 
     /// Redacts in place and says which paths changed.
@@ -215,6 +241,7 @@ impl<'k> Redactor<'k> {
     fn walk(&self, value: &mut Json<'_>, path: &mut String, inner: usize, done: &mut Redactions) {
         match value {
             Json::Object(members) => {
+                self.pair(members, path, done);
                 for (key, member) in members {
                     let length = path.len();
                     // A caller can put a secret into the name of an argument too; no pattern is shorter.
@@ -236,6 +263,12 @@ impl<'k> Redactor<'k> {
                 }
             }
             Json::Array(items) => {
+                if let [Json::Text(name), value] = items.as_mut_slice()
+                    && is_secret_key(name)
+                    && self.take_out(value)
+                {
+                    note(path, done);
+                }
                 for (i, item) in items.iter_mut().enumerate() {
                     let length = path.len();
                     // Writing to a string cannot fail.
@@ -250,6 +283,22 @@ impl<'k> Redactor<'k> {
                 }
             }
             _ => {}
+        }
+    }
+
+    /// A header or parameter as a pair: `{"name": "cookie", "value": ...}`.
+    fn pair(&self, members: &mut [(Cow<'_, str>, Json<'_>)], path: &str, done: &mut Redactions) {
+        let is_name = |(key, value): &(Cow<'_, str>, Json<'_>)| {
+            let names = ["name", "key", "header", "Name", "Key"].contains(&key.as_ref());
+            names && value.text().is_some_and(is_secret_key)
+        };
+        if members.len() > MAX_PAIR_MEMBERS || !members.iter().any(is_name) {
+            return;
+        }
+        for (key, value) in members.iter_mut().filter(|(key, _)| ["value", "values", "Value"].contains(&key.as_ref())) {
+            if self.take_out(value) {
+                note(&format!("{path}/{key}"), done);
+            }
         }
     }
 
@@ -348,10 +397,13 @@ mod tests {
             "API_KEY=abc",
             "access_token=abc",
             "refresh_token=abc",
+            "https://a.example/x?token=abc",
+            "?sig=abc",
+            "X-Amz-Signature=abc",
         ];
         for sample in samples {
             assert!(JWT.is_match(sample) || SECRET_TEXT.is_match(sample), "{sample}");
-            assert!(SIGN.is_match(sample), "{sample} has no sign");
+            assert!(SIGN.is_match(sample) && holds_sign(sample.as_bytes()), "{sample} has no sign");
         }
     }
 
@@ -375,6 +427,15 @@ mod tests {
         }
         assert!(clean.contains("bob"));
         assert_eq!(paths, ["/Password", "/h", "/x/api-key", "/u"]);
+    }
+
+    #[test]
+    fn secrets_in_pairs_of_name_and_value_go() {
+        let (clean, _) = redacted(
+            r#"{"headers":[["cookie","planted-1"],["Authorization","Basic planted-2"],["accept","kept-1"]],
+                "h":[{"name":"X-Api-Key","value":"planted-3"},{"key":"set-cookie","values":["planted-4"]},{"name":"accept","value":"kept-2"}]}"#,
+        );
+        assert!(!clean.contains("planted") && clean.contains("kept-1") && clean.contains("kept-2"), "{clean}");
     }
 
     #[test]

@@ -162,12 +162,14 @@ impl Adapter {
         }
     }
 
-    /// Takes out what is a secret by where it stands, and says where.
+    /// Takes secrets out, by where they stand and by name and form, and says where.
     pub(crate) fn redact(&self, json: &mut Json<'_>, redactor: &Redactor<'_>) -> Vec<String> {
-        match self {
-            Self::Mapped(mapping) => mapping.redact(json, redactor),
-            _ => Vec::new(),
-        }
+        let Self::Mapped(mapping) = self else { return redactor.element(json).paths };
+        let mut paths = mapping.redact(json, redactor);
+        let kept = mapping.redact_kept(json, redactor);
+        paths.extend(redactor.element(json).paths);
+        mapping.restore(json, kept);
+        paths
     }
 
     /// The JSON of a record that is not JSON itself; `None` when it is.

@@ -50,8 +50,9 @@ fn one(row: &Row, element: Option<&Json<'static>>, origins: &[Origin]) -> Explai
         if text.is_empty() || NOT_EXPLAINED.contains(&name) {
             return;
         }
-        let traced = origins.iter().find(|origin| origin.column == name).map(|origin| origin.paths.clone());
-        let paths = traced.unwrap_or_else(|| element.map_or_else(Vec::new, |json| same_value(json, &text)));
+        let traced = origins.iter().rev().find(|origin| origin.column == name).map(|origin| origin.paths.clone());
+        let guessed = || element.filter(|_| origins.is_empty()).map_or_else(Vec::new, |json| same_value(json, &text));
+        let paths = traced.unwrap_or_else(guessed);
         explained.columns.push((name, text, paths));
     });
     explained
@@ -68,7 +69,6 @@ fn first_element(adapter: &Adapter, record: &[u8]) -> Option<Json<'static>> {
     adapter.unpack(&mut json);
     let redactor = Redactor::new(&keys, "default");
     adapter.redact(&mut json, &redactor);
-    redactor.element(&mut json);
     Some(json)
 }
 

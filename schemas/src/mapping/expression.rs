@@ -12,9 +12,11 @@
 //! | `{of: a.b, lower: true}` | in lower case |
 //! | `{join: [a, b], with: ":"}` | several texts as one, when all are there |
 //! | `{present: a.b}` | whether there is something |
-//! | `{each: list, fields: {id: id}}` | a list of structs, one for each item |
+//! | `{since: a, until: b, format: epoch_ns}` | what lies between two times, microseconds |
+//! | `{all: list, of: id}` | a list of texts, one of each item; `.` is the item itself |
+//! | `{each: list, fields: {id: id}, reverse: true}` | a list of structs, one for each item, from the last if so said |
 //! | `{chain: actor, next: act, fields: {sub: sub}}` | a list of structs, by following one key inwards |
-//! | `when: {path: [values]}` beside any of them | only when the value there is one of these; `true` for any, `false` for none |
+//! | `when: {path: [values]}` beside any of them | only when the value there is one of these; `true` for any, `false` for none, `{not: [values]}` |
 
 use regex::Regex;
 
@@ -45,7 +47,9 @@ pub(crate) enum Form {
     Changed { of: Box<Expression>, changes: Vec<Change> },
     Join { parts: Vec<Expression>, with: String },
     Present(Path),
-    Each { list: Path, fields: Fields },
+    Each { list: Path, fields: Fields, reverse: bool },
+    All { list: Path, of: Box<Expression> },
+    Span { since: Box<Expression>, until: Box<Expression>, format: TimeFormat },
     Chain { first: Path, next: String, fields: Fields },
 }
 
@@ -84,6 +88,7 @@ pub(crate) enum Wanted {
     Something,
     Nothing,
     OneOf(Vec<String>),
+    NoneOf(Vec<String>),
 }
 
 /// Where values are looked for.
@@ -105,26 +110,90 @@ pub(crate) enum Found<'j> {
     /// A time with the text it was read from.
     Time(TimeField),
     Flag(bool),
+    Texts(Vec<String>),
     Structs(Vec<Struct>),
 }
 
 /// What looking for a value tells besides: which values were read, and what was no value of the wanted kind.
 pub(crate) trait Notes<'j> {
     /// A value was read, at this path.
-    fn read(&mut self, value: &'j Json<'j>, path: &Path);
+    fn read(&mut self, value: &'j Json<'j>, path: &'j Path);
     /// Something could not be read.
     fn fault(&mut self, sentence: String);
+    /// A value was looked at and is not of the wanted kind.
+    fn looked(&mut self, _: &'j Json<'j>) {}
+}
+
+/// Hears nothing: for what is read twice.
+pub(crate) struct Deaf;
+
+impl<'j> Notes<'j> for Deaf {
+    fn read(&mut self, _: &'j Json<'j>, _: &'j Path) {}
+    fn fault(&mut self, _: String) {}
+}
+
+/// Keeps what is told until it is known whether it counts: a value that was looked at and not used is not read.
+#[derive(Default)]
+struct Pending<'j> {
+    reads: Vec<(&'j Json<'j>, &'j Path)>,
+    faults: Vec<String>,
+    looked: Vec<&'j Json<'j>>,
+}
+
+impl<'j> Notes<'j> for Pending<'j> {
+    fn read(&mut self, value: &'j Json<'j>, path: &'j Path) {
+        self.reads.push((value, path));
+    }
+    fn fault(&mut self, sentence: String) {
+        self.faults.push(sentence);
+    }
+    fn looked(&mut self, value: &'j Json<'j>) {
+        self.looked.push(value);
+    }
+}
+
+impl<'j> Pending<'j> {
+    /// Passes on what led to a value; without one, only why there is none.
+    fn settle<T>(self, found: Option<T>, notes: &mut dyn Notes<'j>) -> Option<T> {
+        if found.is_some() {
+            self.reads.into_iter().for_each(|(value, path)| notes.read(value, path));
+        } else {
+            self.faults.into_iter().for_each(|fault| notes.fault(fault));
+            self.reads.into_iter().map(|(value, _)| value).chain(self.looked).for_each(|value| notes.looked(value));
+        }
+        found
+    }
+}
+
+/// The first of several that gives something. That an earlier one did not is a fault, unless the value itself was only
+/// of another of the kinds that are wanted here.
+fn first<'j>(all: &'j [Expression], scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> Option<Found<'j>> {
+    let mut failed: Vec<Pending<'j>> = Vec::new();
+    for one in all {
+        let mut tried = Pending::default();
+        if let Some(found) = one.find(scope, &mut tried) {
+            let is_read = |value: &&Json<'j>| tried.reads.iter().any(|(read, _)| std::ptr::eq(*read, *value));
+            failed.retain(|other| !other.looked.iter().any(|value| is_read(value)));
+            failed.into_iter().flat_map(|other| other.faults).for_each(|fault| notes.fault(fault));
+            return tried.settle(Some(found), notes);
+        }
+        failed.push(tried);
+    }
+    failed.into_iter().flat_map(|other| other.faults).for_each(|fault| notes.fault(fault));
+    None
 }
 
 impl Condition {
-    pub(crate) fn holds<'j>(&self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> bool {
+    pub(crate) fn holds<'j>(&'j self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> bool {
         let value = self.path.find(scope.top, scope.part).filter(|v| !v.is_empty());
+        let is_one_of =
+            |texts: &[String]| value.and_then(Json::scalar).is_some_and(|text| texts.iter().any(|wanted| matches(wanted, &text)));
         match &self.wanted {
             Wanted::Something => value.is_some(),
             Wanted::Nothing => value.is_none(),
+            Wanted::NoneOf(texts) => !is_one_of(texts),
             Wanted::OneOf(texts) => {
-                let Some(text) = value.and_then(Json::scalar) else { return false };
-                let holds = texts.iter().any(|wanted| matches(wanted, &text));
+                let holds = is_one_of(texts);
                 if let (true, Some(value)) = (holds, value) {
                     notes.read(value, &self.path);
                 }
@@ -147,7 +216,7 @@ fn matches(wanted: &str, text: &str) -> bool {
 
 impl Expression {
     /// What there is, if there is something.
-    pub(crate) fn find<'j>(&self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> Option<Found<'j>> {
+    pub(crate) fn find<'j>(&'j self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> Option<Found<'j>> {
         if !self.when.iter().all(|condition| condition.holds(scope, notes)) {
             return None;
         }
@@ -158,54 +227,79 @@ impl Expression {
                 let is_missing = value.is_empty() || matches!(value, Json::Text(text) if is_nothing(text));
                 (!is_missing).then_some(Found::There(value))
             }
-            Form::First(all) => all.iter().find_map(|one| one.find(scope, notes)),
+            Form::First(all) => first(all, scope, notes),
             Form::Text(text) => Some(Found::Made(text.clone())),
             Form::Changed { of, changes } => {
-                let found = of.find(scope, notes)?;
-                changes.iter().try_fold(found, |found, change| change.apply(found, notes))
+                let mut tried = Pending::default();
+                let found = of.find(scope, &mut tried);
+                let found = found.and_then(|found| changes.iter().try_fold(found, |found, change| change.apply(found, &mut tried)));
+                tried.settle(found, notes)
             }
             Form::Join { parts, with } => {
-                let texts: Option<Vec<String>> = parts.iter().map(|part| part.find(scope, notes)?.text()).collect();
-                Some(Found::Made(texts?.join(with)))
+                let mut tried = Pending::default();
+                let texts: Option<Vec<String>> = parts.iter().map(|part| part.find(scope, &mut tried)?.text()).collect();
+                tried.settle(texts, notes).map(|texts| Found::Made(texts.join(with)))
             }
             Form::Present(path) => Some(Found::Flag(path.find(scope.top, scope.part).is_some_and(|v| !v.is_empty()))),
-            Form::Each { list, fields } => {
-                let value = list.find(scope.top, scope.part)?;
-                let items = if let Json::Object(_) = value { std::slice::from_ref(value) } else { value.items() };
-                notes.read(value, list);
-                structs(items.iter(), scope, fields)
+            Form::Span { since, until, format } => {
+                let mut time = |of: &'j Expression| of.find(scope, notes)?.time(*format)?.ok();
+                let (since, until) = (time(since)?.micros, time(until)?.micros);
+                until.checked_sub(since).filter(|us| *us >= 0).map(|us| Found::Made(us.to_string()))
+            }
+            Form::All { list, of } => {
+                let items = items(list.find(scope.top, scope.part)?);
+                let texts: Vec<String> =
+                    items.iter().take(MAX_TEXTS).filter_map(|item| of.find(Scope { part: item, ..scope }, notes)?.text()).collect();
+                (!texts.is_empty()).then_some(Found::Texts(texts))
+            }
+            Form::Each { list, fields, reverse } => {
+                let items = items(list.find(scope.top, scope.part)?);
+                if *reverse { structs(items.iter().rev(), scope, fields, notes) } else { structs(items.iter(), scope, fields, notes) }
             }
             Form::Chain { first, next, fields } => {
                 let value = first.find(scope.top, scope.part).filter(|v| matches!(v, Json::Object(_)))?;
-                notes.read(value, first);
-                structs(std::iter::successors(Some(value), |hop| hop.get(next).filter(|v| matches!(v, Json::Object(_)))), scope, fields)
+                let hops = std::iter::successors(Some(value), |hop| hop.get(next).filter(|v| matches!(v, Json::Object(_))));
+                structs(hops, scope, fields, notes)
             }
         }
     }
 }
 
-/// Hears nothing: for what is read twice, or within a list that was noted as a whole.
-pub(crate) struct Deaf;
-
-impl<'j> Notes<'j> for Deaf {
-    fn read(&mut self, _: &'j Json<'j>, _: &Path) {}
-    fn fault(&mut self, _: String) {}
+impl Expression {
+    /// The object without members that stands at its path.
+    pub(crate) fn empty_object<'j>(&self, scope: Scope<'j>) -> Option<Found<'j>> {
+        match &self.form {
+            Form::Path(path) => path.find(scope.top, scope.part).filter(|v| matches!(v, Json::Object(m) if m.is_empty())).map(Found::There),
+            Form::First(all) => all.iter().find_map(|one| one.empty_object(scope)),
+            _ => None,
+        }
+    }
 }
 
-fn structs<'j>(items: impl Iterator<Item = &'j Json<'j>>, scope: Scope<'j>, fields: &Fields) -> Option<Found<'j>> {
-    let member = |field: &StructField, number: usize, item: &'j Json<'j>| match &field.of {
+/// Items of a list; one object where a list belongs is a list of one.
+fn items<'j>(value: &'j Json<'j>) -> &'j [Json<'j>] {
+    if let Json::Object(_) = value { std::slice::from_ref(value) } else { value.items() }
+}
+
+fn structs<'j>(
+    items: impl Iterator<Item = &'j Json<'j>>,
+    scope: Scope<'j>,
+    fields: &'j Fields,
+    notes: &mut dyn Notes<'j>,
+) -> Option<Found<'j>> {
+    let mut member = |field: &'j StructField, number: usize, item: &'j Json<'j>| match &field.of {
         None if field.is_int => i32::try_from(number).map_or(Member::Null, Member::Int),
         None => Member::Null,
-        Some(expression) => {
-            let text = expression.find(Scope { part: item, ..scope }, &mut Deaf).and_then(Found::text);
-            text.map_or(Member::Null, Member::Text)
-        }
+        Some(expression) => match expression.find(Scope { part: item, ..scope }, notes) {
+            None => Member::Null,
+            Some(found) if field.is_int => found.number().and_then(|n| i32::try_from(n).ok()).map_or(Member::Null, Member::Int),
+            Some(found) => found.text().map_or(Member::Null, Member::Text),
+        },
     };
-    let made: Vec<Struct> = items
-        .take(MAX_STRUCTS)
-        .enumerate()
-        .map(|(number, item)| fields.iter().map(|field| member(field, number, item)).collect())
-        .collect();
+    let mut made: Vec<Struct> = Vec::new();
+    for (number, item) in items.take(MAX_STRUCTS).enumerate() {
+        made.push(fields.iter().map(|field| member(field, number, item)).collect());
+    }
     (!made.is_empty()).then_some(Found::Structs(made))
 }
 
@@ -257,7 +351,7 @@ impl Found<'_> {
             Self::Made(text) => Some(text),
             Self::Time(time) => Some(time.micros.to_string()),
             Self::Flag(flag) => Some(flag.to_string()),
-            Self::Structs(_) => None,
+            Self::Texts(_) | Self::Structs(_) => None,
         }
     }
 
@@ -267,7 +361,7 @@ impl Found<'_> {
             Self::There(value) => value.integer(),
             Self::Made(text) => Json::Text(text.as_str().into()).integer(),
             Self::Time(time) => Some(time.micros),
-            Self::Flag(_) | Self::Structs(_) => None,
+            Self::Flag(_) | Self::Texts(_) | Self::Structs(_) => None,
         }
     }
 
@@ -300,12 +394,15 @@ impl Found<'_> {
         }
     }
 
-    /// As a list of texts, of at most 256.
-    pub(crate) fn texts(self) -> Option<Vec<String>> {
+    /// As a list of texts, of at most 256; one text is split at spaces and commas where the column holds such lists.
+    pub(crate) fn texts(self, split: bool) -> Option<Vec<String>> {
         let mut texts = match self {
-            Self::There(value) => value.texts()?,
-            Self::Made(text) => Json::Text(text.into()).texts()?,
-            _ => return None,
+            Self::Texts(texts) => texts,
+            Self::There(value @ Json::Array(_)) => value.texts()?,
+            other => {
+                let text = other.text()?;
+                if split { Json::Text(text.into()).texts()? } else { vec![text] }
+            }
         };
         texts.truncate(MAX_TEXTS);
         Some(texts)

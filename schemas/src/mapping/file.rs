@@ -10,31 +10,64 @@ use serde::Deserialize;
 use serde_yaml_ng::Value as Yaml;
 
 use crate::cell::Kind;
-use crate::columns::ColumnId;
+use crate::columns::{ColumnId, name};
 use crate::mapping::expression::{Change, Condition, Expression, Fields, Form, StructField, Wanted};
 use crate::mapping::path::Path;
 use crate::time::TimeFormat;
 
 /// Columns that a mapping cannot set: ids and times have keys of their own, the rest is known without it.
-const NOT_MAPPED: &[ColumnId] = &[
-    ColumnId::row_kind,
-    ColumnId::ingest_date,
-    ColumnId::event_id,
-    ColumnId::event_id_kind,
-    ColumnId::parent_event_id,
-    ColumnId::explode_path,
-    ColumnId::event_time,
-    ColumnId::event_time_raw,
-    ColumnId::tenant,
-    ColumnId::batch_id,
-    ColumnId::stream,
-    ColumnId::partition,
-    ColumnId::offset,
-    ColumnId::ingest_time,
-    ColumnId::params_json,
-    ColumnId::ext,
-    ColumnId::leaf_hash,
-    ColumnId::raw_payload,
+const NOT_MAPPED: &[&str] = &[
+    name::row_kind,
+    name::ingest_date,
+    name::event_id,
+    name::event_id_kind,
+    name::parent_event_id,
+    name::explode_path,
+    name::revision,
+    name::schema_version,
+    name::tenant,
+    name::batch_id,
+    name::stream,
+    name::incarnation,
+    name::partition,
+    name::offset,
+    name::record_index,
+    name::source_instance,
+    name::adapter,
+    name::adapter_version,
+    name::kafka_topic,
+    name::kafka_partition,
+    name::kafka_offset,
+    name::kafka_timestamp,
+    name::kafka_timestamp_type,
+    name::kafka_key,
+    name::kafka_headers,
+    name::envelope,
+    name::parse_status,
+    name::parse_errors,
+    name::reason_code,
+    name::reason,
+    name::event_time,
+    name::event_time_raw,
+    name::event_time_source,
+    name::event_time_tz_assumed,
+    name::ingest_time,
+    name::clock_skew_ms,
+    name::is_late,
+    name::event_date,
+    name::principal_path,
+    name::ocsf_class_uid,
+    name::ocsf_activity_id,
+    name::params_json,
+    name::params_sha256,
+    name::params_redacted_paths,
+    name::ext,
+    name::leaf_hash,
+    name::payload_mac,
+    name::raw_sha256,
+    name::raw_bytes,
+    name::raw_truncated,
+    name::raw_payload,
 ];
 
 /// What is wrong with a mapping file.
@@ -61,7 +94,10 @@ struct Raw {
     #[serde(default)]
     inside: Vec<String>,
     #[serde(default)]
-    needs: Vec<String>,
+    needs: Vec<Yaml>,
+    accepts: Option<Yaml>,
+    #[serde(default)]
+    keep: Vec<String>,
     #[serde(default)]
     unpack: Vec<String>,
     #[serde(default)]
@@ -170,7 +206,10 @@ pub struct Mapping {
     /// Whether the wrapper of CloudEvents is read too.
     pub(crate) keeps_cloudevents: bool,
     pub(crate) inside: Vec<Path>,
-    pub(crate) needs: Vec<Path>,
+    /// Of each list one must hold something.
+    pub(crate) needs: Vec<Vec<Path>>,
+    pub(crate) accepts: Vec<Condition>,
+    pub(crate) keep: Vec<Path>,
     pub(crate) unpack: Vec<Path>,
     pub(crate) secrets: Vec<Path>,
     pub(crate) each: Option<(Path, Option<Expression>)>,
@@ -230,7 +269,9 @@ impl Mapping {
             reads_otlp: raw.otlp,
             keeps_cloudevents: raw.cloudevents,
             inside: paths("inside", &raw.inside)?,
-            needs: paths("needs", &raw.needs)?,
+            needs: raw.needs.iter().map(any_of).collect::<Result<_, _>>()?,
+            accepts: raw.accepts.as_ref().map_or(Ok(Vec::new()), |accepts| check.conditions("accepts", accepts))?,
+            keep: paths("keep", &raw.keep)?,
             unpack: paths("unpack", &raw.unpack)?,
             secrets: paths("secrets", &raw.secrets)?,
             each: each.transpose()?,
@@ -256,10 +297,10 @@ impl Check<'_> {
         raw.iter().map(|(name, value)| self.column(&format!("{at}.{name}"), name, value)).collect()
     }
 
-    fn column(&self, at: &str, name: &str, value: &Yaml) -> Result<(ColumnId, Expression), Fault> {
-        let id = ColumnId::by_name(name)
-            .ok_or_else(|| fault(at, &format!("there is no column `{name}`; `vialog sources columns` lists them")))?;
-        if NOT_MAPPED.contains(&id) {
+    fn column(&self, at: &str, column: &str, value: &Yaml) -> Result<(ColumnId, Expression), Fault> {
+        let id = ColumnId::by_name(column)
+            .ok_or_else(|| fault(at, &format!("there is no column `{column}`; `vialog sources columns` lists them")))?;
+        if NOT_MAPPED.contains(&column) {
             return Err(fault(at, "this column is not set by a mapping: use the keys `id`, `time`, `params`, or leave it"));
         }
         let mut expression = self.expression(at, value)?;
@@ -290,7 +331,10 @@ impl Check<'_> {
     fn form(&self, at: &str, members: &BTreeMap<String, Yaml>) -> Result<Expression, Fault> {
         let text = |key: &str| members.get(key).map(|value| text_of(&format!("{at}.{key}"), value)).transpose();
         let mut allowed = vec!["when"];
-        let form = if let Some(of) = members.get("of") {
+        let form = if let (Some(list), Some(of)) = (text("all")?, members.get("of")) {
+            allowed.extend(["all", "of"]);
+            Form::All { list: path(at, &list)?, of: Box::new(self.expression(&format!("{at}.of"), of)?) }
+        } else if let Some(of) = members.get("of") {
             allowed.extend(["of", "table", "else", "pattern", "format", "scale", "lower"]);
             Form::Changed { of: Box::new(self.expression(&format!("{at}.of"), of)?), changes: self.changes(at, members)? }
         } else if let Some(constant) = text("text")? {
@@ -304,14 +348,19 @@ impl Check<'_> {
             allowed.push("present");
             Form::Present(path(at, &there)?)
         } else if let Some(list) = text("each")? {
-            allowed.extend(["each", "fields"]);
-            Form::Each { list: path(at, &list)?, fields: self.fields(at, members)? }
+            allowed.extend(["each", "fields", "reverse"]);
+            let reverse = members.get("reverse").is_some_and(|value| *value == Yaml::Bool(true));
+            Form::Each { list: path(at, &list)?, fields: self.fields(at, members)?, reverse }
+        } else if let (Some(since), Some(until)) = (members.get("since"), members.get("until")) {
+            allowed.extend(["since", "until", "format"]);
+            let format = text("format")?.map_or(Ok(TimeFormat::Rfc3339), |name| format(at, &name))?;
+            Form::Span { since: Box::new(self.expression(at, since)?), until: Box::new(self.expression(at, until)?), format }
         } else if let Some(first) = text("chain")? {
             allowed.extend(["chain", "next", "fields"]);
             let next = text("next")?.ok_or_else(|| fault(at, "`chain` needs `next`, the key of the next hop"))?;
             Form::Chain { first: path(at, &first)?, next, fields: self.fields(at, members)? }
         } else {
-            return Err(fault(at, "a form has one of `of`, `text`, `join`, `present`, `each`, `chain`"));
+            return Err(fault(at, "a form has one of `of`, `text`, `join`, `present`, `since`, `all`, `each`, `chain`"));
         };
         if let Some(unknown) = members.keys().find(|key| !allowed.contains(&key.as_str())) {
             return Err(fault(at, &format!("`{unknown}` does not belong here; there may be: {}", allowed.join(", "))));
@@ -372,7 +421,8 @@ impl Check<'_> {
         let wanted = |at: &str, value: &Yaml| match value {
             Yaml::Bool(true) => Ok(Wanted::Something),
             Yaml::Bool(false) => Ok(Wanted::Nothing),
-            Yaml::Sequence(all) => Ok(Wanted::OneOf(all.iter().map(|one| text_of(at, one)).collect::<Result<_, _>>()?)),
+            Yaml::Sequence(_) => Ok(Wanted::OneOf(texts(at, value)?)),
+            Yaml::Mapping(members) if members.len() == 1 && members.contains_key("not") => Ok(Wanted::NoneOf(texts(at, &members["not"])?)),
             one => Ok(Wanted::OneOf(vec![text_of(at, one)?])),
         };
         members(at, value)?.iter().map(|(key, value)| Ok(Condition { path: path(at, key)?, wanted: wanted(at, value)? })).collect()
@@ -413,6 +463,12 @@ fn path(at: &str, text: &str) -> Result<Path, Fault> {
     Path::parse(text).map_err(|what| fault(at, &what))
 }
 
+/// A path, or several of which one will do.
+fn any_of(value: &Yaml) -> Result<Vec<Path>, Fault> {
+    let all = if let Yaml::Sequence(all) = value { all.as_slice() } else { std::slice::from_ref(value) };
+    all.iter().map(|one| path("needs", &text_of("needs", one)?)).collect()
+}
+
 fn paths(at: &str, texts: &[String]) -> Result<Vec<Path>, Fault> {
     texts.iter().map(|text| path(at, text)).collect()
 }
@@ -429,6 +485,11 @@ fn text_of(at: &str, value: &Yaml) -> Result<String, Fault> {
         Yaml::Bool(flag) => Ok(flag.to_string()),
         _ => Err(fault(at, "a text belongs here")),
     }
+}
+
+fn texts(at: &str, value: &Yaml) -> Result<Vec<String>, Fault> {
+    let all = if let Yaml::Sequence(all) = value { all.as_slice() } else { std::slice::from_ref(value) };
+    all.iter().map(|one| text_of(at, one)).collect()
 }
 
 fn one_of(at: &str, text: String, known: &[&str]) -> Result<String, Fault> {

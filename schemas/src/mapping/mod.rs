@@ -17,7 +17,7 @@ pub use file::{Fault, Mapping, MappingTest};
 
 use crate::adapters::{Draft, Input, ParamsAsCame, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::cell::{Kind, Value};
-use crate::columns::Row;
+use crate::columns::{ColumnId, Row};
 use crate::json::{self, Json};
 use crate::keys::Keys;
 use crate::reader::Reader;
@@ -26,6 +26,16 @@ use crate::reject::Reject;
 use crate::time::TimeFormat;
 use expression::{Deaf, Expression, Found, Notes, Scope};
 use path::Path;
+
+/// Columns whose lists real sources write as one text with spaces or commas.
+const SPLIT: &[ColumnId] = &[
+    ColumnId::scopes_requested,
+    ColumnId::scopes_granted,
+    ColumnId::token_audience,
+    ColumnId::resource_indicator,
+    ColumnId::amr,
+    ColumnId::forwarded_for,
+];
 
 /// Most events out of one element.
 const MAX_PARTS: usize = 10_000;
@@ -46,7 +56,7 @@ struct Listener<'r, 'j> {
 }
 
 impl<'j> Notes<'j> for Listener<'_, 'j> {
-    fn read(&mut self, value: &'j Json<'j>, path: &Path) {
+    fn read(&mut self, value: &'j Json<'j>, path: &'j Path) {
         self.reader.used(value);
         if let Some(paths) = &mut self.paths {
             paths.push(path.to_string());
@@ -75,7 +85,28 @@ impl Mapping {
     /// Takes out values that are secrets by where they stand.
     pub(crate) fn redact(&self, element: &mut Json<'_>, redactor: &Redactor<'_>) -> Vec<String> {
         let taken = |path: &&Path| self.find_mut(path, element).is_some_and(|value| redactor.take_out(value));
-        self.secrets.iter().filter(taken).map(|path| format!("/{}", path.to_string().replace('.', "/"))).collect()
+        self.secrets.iter().filter(taken).map(Path::pointer).collect()
+    }
+
+    /// Redacts what stands where a name says secret and the source means something else: from the inside only.
+    pub(crate) fn redact_kept(&self, element: &mut Json<'_>, redactor: &Redactor<'_>) -> Vec<(Path, Json<'static>)> {
+        let mut kept = Vec::new();
+        for path in &self.keep {
+            let Some(value) = self.find_mut(path, element) else { continue };
+            let mut inner = std::mem::replace(value, Json::Null).into_owned();
+            redactor.element(&mut inner);
+            kept.push((path.clone(), inner));
+        }
+        kept
+    }
+
+    /// Puts back what was kept.
+    pub(crate) fn restore(&self, element: &mut Json<'_>, kept: Vec<(Path, Json<'static>)>) {
+        for (path, inner) in kept {
+            if let Some(value) = self.find_mut(&path, element) {
+                *value = inner;
+            }
+        }
     }
 
     /// Whether the element has no id of its own.
@@ -105,8 +136,13 @@ impl Mapping {
     pub(crate) fn traced(&self, input: &Input<'_>, origins: &mut Option<Vec<Origin>>) -> Result<Vec<Draft>, Reject> {
         let reader = input.reader;
         let (top, part) = (reader.peek_all(), self.part(reader.peek_all()));
-        if let Some(missing) = self.needs.iter().find(|path| path.find(top, part).is_none_or(Json::is_empty)) {
-            return Err(unknown_shape(&self.name, &format!("`{missing}`")));
+        let is_there = |path: &Path| path.find(top, part).is_some_and(|value| !value.is_empty());
+        if let Some(missing) = self.needs.iter().find(|any| !any.iter().any(is_there)) {
+            let names: Vec<String> = missing.iter().map(|path| format!("`{path}`")).collect();
+            return Err(unknown_shape(&self.name, &names.join(" or ")));
+        }
+        if let Some(other) = self.accepts.iter().find(|condition| !condition.holds(Scope { top, part }, &mut Deaf)) {
+            return Err(unknown_shape(&self.name, &format!("another value of `{}`", other.path)));
         }
         let Some((list, name)) = &self.each else {
             return Ok(vec![self.event(Scope { top, part }, input, None, origins)]);
@@ -118,7 +154,8 @@ impl Mapping {
         let event = |(number, item)| {
             let scope = Scope { top, part: item };
             let named = name.as_ref().and_then(|name: &Expression| name.find(scope, &mut Deaf)?.text());
-            let path = format!("{list}/{number}{}", named.map_or(String::new(), |name| format!("/{name}")));
+            let path =
+                format!("{}/{number}{}", list.to_string().trim_start_matches('^'), named.map_or(String::new(), |name| format!("/{name}")));
             self.event(scope, input, Some(path), &mut None)
         };
         Ok(items.iter().take(MAX_PARTS).enumerate().map(event).collect())
@@ -138,7 +175,7 @@ impl Mapping {
         self.inside.iter().find_map(inner).unwrap_or(element)
     }
 
-    fn event<'j>(&self, scope: Scope<'j>, input: &Input<'j>, path: Option<String>, origins: &mut Option<Vec<Origin>>) -> Draft {
+    fn event<'j>(&'j self, scope: Scope<'j>, input: &Input<'j>, path: Option<String>, origins: &mut Option<Vec<Origin>>) -> Draft {
         let mut row = Row::default();
         let mut notes = Listener { reader: input.reader, paths: origins.as_ref().map(|_| Vec::new()) };
         for (column, text) in &self.fixed {
@@ -154,7 +191,7 @@ impl Mapping {
                     paths.clear();
                 }
                 let Some(value) = expression.find(scope, &mut notes) else { continue };
-                if !value_of(value, column.column().kind).is_some_and(|value| row.put(*column, value)) {
+                if !value_of(value, *column).is_some_and(|value| row.put(*column, value)) {
                     input.reader.fault(format!("what `{}` should hold is no {}", column.column().name, column.column().kind.describe()));
                 }
                 if let (Some(paths), Some(origins)) = (&notes.paths, origins.as_mut()) {
@@ -173,7 +210,7 @@ impl Mapping {
         Draft { row, kind: kind.into(), native_id, path }
     }
 
-    fn time<'j>(&self, row: &mut Row, scope: Scope<'j>, notes: &mut dyn Notes<'j>) {
+    fn time<'j>(&'j self, row: &mut Row, scope: Scope<'j>, notes: &mut dyn Notes<'j>) {
         match self.time.find(scope, notes).and_then(|found| found.time(TimeFormat::Rfc3339)) {
             Some(Ok(time)) => set_time(row, Some(time)),
             Some(Err(error)) => notes.fault(error.to_string()),
@@ -182,8 +219,8 @@ impl Mapping {
     }
 
     /// What is made of several columns at once.
-    fn set_parts<'j>(&self, row: &mut Row, scope: Scope<'j>, input: &Input<'_>, notes: &mut dyn Notes<'j>) {
-        let mut text = |of: &Option<Expression>| of.as_ref().and_then(|of| of.find(scope, notes)?.text());
+    fn set_parts<'j>(&'j self, row: &mut Row, scope: Scope<'j>, input: &Input<'_>, notes: &mut dyn Notes<'j>) {
+        let mut text = |of: &'j Option<Expression>| of.as_ref().and_then(|of| of.find(scope, notes)?.text());
         set_trace(row, text(&self.traceparent).as_deref());
         set_address(row, text(&self.address), self.address_trusted);
         if let Some(params) = self.params(scope, notes)
@@ -194,21 +231,23 @@ impl Mapping {
     }
 
     /// Of the last block that holds and names parameters.
-    fn params<'j>(&self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> Option<Found<'j>> {
+    fn params<'j>(&'j self, scope: Scope<'j>, notes: &mut dyn Notes<'j>) -> Option<Found<'j>> {
         let holds = |block: &&file::Block| block.params.is_some() && block.when.iter().all(|condition| condition.holds(scope, &mut Deaf));
-        self.blocks.iter().rev().find(holds)?.params.as_ref()?.find(scope, notes)
+        let params = self.blocks.iter().rev().find(holds)?.params.as_ref()?;
+        // A call without arguments has an empty object, which is something.
+        params.find(scope, notes).or_else(|| params.empty_object(scope))
     }
 }
 
 /// The value of a column of this type.
-fn value_of(found: Found<'_>, kind: Kind) -> Option<Value> {
-    match kind {
+fn value_of(found: Found<'_>, column: ColumnId) -> Option<Value> {
+    match column.column().kind {
         Kind::Text => found.text().filter(|text| !text.is_empty()).map(Value::Text),
         Kind::Long | Kind::Int | Kind::Date => found.number().map(Value::Long),
         Kind::Time => found.time(TimeFormat::Rfc3339)?.ok().map(|time| Value::Long(time.micros)),
         Kind::Double => found.double().map(Value::Double),
         Kind::Flag => found.flag().map(Value::Flag),
-        Kind::Texts => found.texts().map(Value::Texts),
+        Kind::Texts => found.texts(SPLIT.contains(&column)).map(Value::Texts),
         Kind::Structs(_) => match found {
             Found::Structs(structs) => Some(Value::Structs(structs)),
             _ => None,

@@ -18,6 +18,9 @@ impl Path {
     /// Parses a path.
     pub(crate) fn parse(text: &str) -> Result<Self, String> {
         let (from_top, mut rest) = text.strip_prefix('^').map_or((false, text), |rest| (true, rest));
+        if rest == "." {
+            return Ok(Self { from_top, steps: Vec::new() });
+        }
         let mut steps = Vec::new();
         loop {
             let (step, after) = match rest.strip_prefix('"') {
@@ -39,6 +42,11 @@ impl Path {
     /// Whether it starts at the whole element wherever it is used.
     pub(crate) fn is_from_top(&self) -> bool {
         self.from_top
+    }
+
+    /// As the paths of redactions are written: steps with slashes before them.
+    pub(crate) fn pointer(&self) -> String {
+        self.steps.iter().map(|step| format!("/{step}")).collect()
     }
 
     /// The value there.
