@@ -89,7 +89,7 @@ fn commit(lake: &Lake, rows: Vec<Row>, first: usize) -> Result<(), DetectorError
         row.offset = Some(offset);
         row.event_id.get_or_insert(format!("test:{offset}"));
         row.raw_sha256 = Some(offset.to_be_bytes().to_vec());
-        batch.push(&origin, offset - 1, offset, vec![row])?;
+        batch.push(&origin, offset - 1, offset, vec![Box::new(row)])?;
     }
     batch.seal(lake, 0)?.commit(&events::open(lake)?)?;
     Ok(())

@@ -35,7 +35,7 @@ pub(crate) fn seek(consumer: &BaseConsumer<Context>, topic: &str, partition: i32
     }
 }
 
-pub(crate) fn decode(lake: &Lake, feed: &Feed, origin: &Origin, message: &BorrowedMessage<'_>) -> Vec<schemas::Row> {
+pub(crate) fn decode(lake: &Lake, feed: &Feed, origin: &Origin, message: &BorrowedMessage<'_>) -> Vec<Box<schemas::Row>> {
     let headers: Vec<(String, Vec<u8>)> = message
         .headers()
         .map(|all| all.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect())

@@ -26,7 +26,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             tenant: Some("default".into()),
             ..Row::default()
         };
-        batch.push(&origin, offset - 1, offset, vec![row])?;
+        batch.push(&origin, offset - 1, offset, vec![Box::new(row)])?;
         let start = Instant::now();
         batch.seal(&lake, offset)?.commit(&table)?;
         times_us.push(start.elapsed().as_micros());

@@ -112,7 +112,7 @@ impl EventBatch {
     ///
     /// # Errors
     /// When the rows cannot be built, which would be a bug.
-    pub fn push(&mut self, origin: &Origin, before: i64, offset: i64, rows: Vec<Row>) -> Result<(), LakeError> {
+    pub fn push(&mut self, origin: &Origin, before: i64, offset: i64, rows: Vec<Box<Row>>) -> Result<(), LakeError> {
         let number = self.origin(origin, before);
         let to = &mut self.ranges[number].2;
         self.counts.no_record += u64::try_from(offset - *to - 1).unwrap_or(0);
@@ -138,7 +138,7 @@ impl EventBatch {
         self.ranges[number] = (origin.clone(), from, to);
         self.counts.no_record += u64::try_from(to - from).unwrap_or(0);
         self.counts.rejections += 1;
-        self.push_row((number, row.offset.unwrap_or(to), 0), row)
+        self.push_row((number, row.offset.unwrap_or(to), 0), Box::new(row))
     }
 
     /// Counts offsets up to `to` as read though no record was there (transaction markers, compaction).
@@ -157,7 +157,7 @@ impl EventBatch {
         })
     }
 
-    fn push_row(&mut self, place: (usize, i64, usize), mut row: Row) -> Result<(), LakeError> {
+    fn push_row(&mut self, place: (usize, i64, usize), mut row: Box<Row>) -> Result<(), LakeError> {
         let size_bytes = ROW_BYTES + row.raw_payload.as_ref().map_or(0, Vec::len);
         self.bytes += size_bytes;
         self.open_bytes += size_bytes;

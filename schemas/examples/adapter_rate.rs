@@ -1,6 +1,6 @@
 //! How fast one adapter is on one core: MB/s of raw JSON for parsing, with redaction, and for the whole decoding.
 //!
-//! `cargo run --release -p schemas --example adapter_rate ADAPTER FILE [SECONDS]`: FILE holds one record a line.
+//! `cargo run --release -p schemas --example adapter_rate ADAPTER FILE [SECONDS [STAGE]]`: FILE holds one record a line.
 
 use std::hint::black_box;
 use std::time::{Duration, Instant};
@@ -25,7 +25,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let keys = Keys::from_master(&[7; 32]);
     let source = Source { adapter, tenant: "default".into(), instance: "bench".into(), environment: "development".into() };
     let decoder = Decoder { source: &source, keys: &keys };
+    let only = rest.get(1);
     let rate = |what: &str, each: &mut dyn FnMut(&[u8])| {
+        if only.is_some_and(|only| only != what) {
+            return;
+        }
         let (start, mut bytes, mut records) = (Instant::now(), 0, 0_u32);
         while start.elapsed() < Duration::from_secs(seconds) {
             lines.iter().for_each(|line| each(line));

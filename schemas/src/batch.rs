@@ -25,20 +25,29 @@ pub fn events_schema() -> SchemaRef {
 #[derive(Debug)]
 pub struct RowsBuilder {
     builders: Vec<ColumnBuilder>,
+    /// Rows in each builder: most columns of most rows are empty, and are filled up only when a value comes.
+    filled: Vec<usize>,
     rows: usize,
 }
 
 impl Default for RowsBuilder {
     fn default() -> Self {
-        Self { builders: COLUMNS.iter().map(|c| ColumnBuilder::new(c.kind)).collect(), rows: 0 }
+        Self { builders: COLUMNS.iter().map(|c| ColumnBuilder::new(c.kind)).collect(), filled: vec![0; COLUMNS.len()], rows: 0 }
     }
 }
 
 impl RowsBuilder {
     /// Appends one row.
     pub fn push(&mut self, row: &Row) {
-        let builders = &mut self.builders;
-        row.for_each_cell(|index, cell| builders[index].append(cell));
+        let (builders, filled, before) = (&mut self.builders, &mut self.filled, self.rows);
+        row.for_each_cell(|index, cell| {
+            if matches!(cell, Cell::Null) {
+                return;
+            }
+            builders[index].append_nulls(before - filled[index]);
+            builders[index].append(cell);
+            filled[index] = before + 1;
+        });
         self.rows += 1;
     }
 
@@ -57,6 +66,9 @@ impl RowsBuilder {
     /// # Errors
     /// Only if the builders disagree about the number of rows, which would be a bug here.
     pub fn finish(mut self) -> Result<RecordBatch, ArrowError> {
+        for (builder, filled) in self.builders.iter_mut().zip(&self.filled) {
+            builder.append_nulls(self.rows - filled);
+        }
         let arrays = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
         RecordBatch::try_new(events_schema(), arrays)
     }
@@ -128,6 +140,22 @@ impl ColumnBuilder {
                 let names = arrow::array::builder::MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
                 Self::Map(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()))
             }
+        }
+    }
+
+    fn append_nulls(&mut self, count: usize) {
+        match self {
+            Self::Text(b) => b.append_nulls(count),
+            Self::Long(b) => b.append_nulls(count),
+            Self::Int(b) => b.append_nulls(count),
+            Self::Double(b) => b.append_nulls(count),
+            Self::Flag(b) => b.append_nulls(count),
+            Self::Time(b) => b.append_nulls(count),
+            Self::Date(b) => b.append_nulls(count),
+            Self::Bytes(b) => b.append_nulls(count),
+            Self::Texts(b) => b.append_nulls(count),
+            Self::Structs(_, b) => b.append_nulls(count),
+            Self::Map(b) => b.append_nulls(count).expect("keys and values are appended in pairs"),
         }
     }
 

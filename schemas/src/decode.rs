@@ -104,7 +104,7 @@ pub struct Decoder<'a> {
 
 impl Decoder<'_> {
     /// The rows of one record, in `record_index` order; none when it is empty or a tombstone.
-    pub fn decode(&self, record: &Record<'_>, now_us: i64) -> Vec<Row> {
+    pub fn decode(&self, record: &Record<'_>, now_us: i64) -> Vec<Box<Row>> {
         let payload = record.payload.unwrap_or_default();
         if payload.is_empty() {
             return Vec::new();
@@ -120,7 +120,7 @@ impl Decoder<'_> {
         rows
     }
 
-    fn parts(&self, record: &Record<'_>, payload: &[u8]) -> Vec<Row> {
+    fn parts(&self, record: &Record<'_>, payload: &[u8]) -> Vec<Box<Row>> {
         if payload.len() > MAX_RECORD_BYTES {
             let reason = format!("the record has {} bytes, more than {MAX_RECORD_BYTES}", payload.len());
             let mut row = self.rejection(&Reject::new(Code::TooLarge, reason), &payload[..MAX_RAW_OF_OVERSIZE]);
@@ -154,7 +154,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn part(&self, element: Element<'_>, taken_off: &[&'static str], record: &Record<'_>, redactor: &Redactor<'_>) -> Vec<Row> {
+    fn part(&self, element: Element<'_>, taken_off: &[&'static str], record: &Record<'_>, redactor: &Redactor<'_>) -> Vec<Box<Row>> {
         match element {
             Element::Bad { bytes, error } => vec![self.rejection(&error.into(), &bytes)],
             Element::Good { json, envelope } => {
@@ -164,7 +164,7 @@ impl Decoder<'_> {
         }
     }
 
-    fn element(&self, mut json: Json<'_>, envelope: Vec<&'static str>, record: &Record<'_>, redactor: &Redactor<'_>) -> Vec<Row> {
+    fn element(&self, mut json: Json<'_>, envelope: Vec<&'static str>, record: &Record<'_>, redactor: &Redactor<'_>) -> Vec<Box<Row>> {
         self.source.adapter.unpack(&mut json);
         let params = self.source.adapter.params_as_came(&json, self.keys);
         let content_id = self.source.adapter.needs_content_id(&json).then(|| self.content_id(&json));
@@ -176,31 +176,30 @@ impl Decoder<'_> {
             Ok(drafts) => drafts,
             Err(reject) => return vec![self.rejection(&reject, json.compact().as_bytes())],
         };
-        let (rest, mut faults) = (reader.rest(), reader.faults());
+        let mut faults = reader.faults();
         faults.extend(repeated.map(|key| format!("key `{}` stands twice in one object; the last was read", quoted(&key))));
+        let mut beside = Beside { envelope: envelope.join("+"), faults, rest: reader.rest(), redacted_paths };
         let raw = json.compact_sized(RAW_GUESS_BYTES);
         let kafka_time = record.kafka.and_then(|k| k.timestamp_us).filter(|us| time::is_kept(*us));
-        let mut allowance = Allowance::new();
-        drafts
-            .into_iter()
-            .map(|draft| {
-                let mut row = match self.event(draft, content_id.as_deref(), kafka_time) {
-                    Ok(row) => row,
-                    Err(reject) => return self.rejection(&reject, raw.as_bytes()),
-                };
-                row.envelope = (!envelope.is_empty()).then(|| envelope.join("+"));
-                row.parse_status = Some(if faults.is_empty() { "ok" } else { "partial" }.into());
-                row.parse_errors = (!faults.is_empty()).then(|| faults.clone());
-                row.ext = (!rest.is_empty()).then(|| rest.clone());
-                row.params_redacted_paths = (!redacted_paths.is_empty()).then(|| redacted_paths.clone());
-                kept::keep(&mut row, raw.as_bytes(), allowance.next(raw.len()), true);
-                row
-            })
-            .collect()
+        let (mut allowance, mut rows) = (Allowance::new(), Vec::with_capacity(drafts.len()));
+        let mut left = drafts.len();
+        for draft in drafts {
+            left -= 1;
+            rows.push(match self.event(draft, content_id.as_deref(), kafka_time) {
+                Ok(mut row) => {
+                    // The one that comes last, and most have one only, need not be copied.
+                    let mine = if left == 0 { std::mem::take(&mut beside) } else { beside.clone() };
+                    mine.move_to(&mut row, raw.as_bytes(), allowance.next(raw.len()));
+                    row
+                }
+                Err(reject) => self.rejection(&reject, raw.as_bytes()),
+            });
+        }
+        rows
     }
 
     /// Id and time of one draft.
-    fn event(&self, draft: Draft, content_id: Option<&str>, kafka_time: Option<i64>) -> Result<Row, Reject> {
+    fn event(&self, draft: Draft, content_id: Option<&str>, kafka_time: Option<i64>) -> Result<Box<Row>, Reject> {
         let mut row = draft.row;
         if row.environment.as_deref().is_some_and(|e| e != self.source.environment) {
             let reason =
@@ -244,15 +243,15 @@ impl Decoder<'_> {
         Some(Reject::new(Code::WrongEnvironment, reason))
     }
 
-    fn rejection(&self, reject: &Reject, bytes: &[u8]) -> Row {
+    fn rejection(&self, reject: &Reject, bytes: &[u8]) -> Box<Row> {
         let redactor = Redactor::new(self.keys, &self.source.tenant);
-        let mut row = Row {
+        let mut row = Box::new(Row {
             row_kind: Some(REJECTION.into()),
             reason_code: Some(reject.code.as_str().into()),
             reason: Some(redactor.text(&reject.reason).into_owned()),
             parse_status: Some("rejected".into()),
             ..Row::default()
-        };
+        });
         kept::keep(&mut row, &kept::refused(&redactor, bytes), MAX_RAW_BYTES, true);
         row
     }
@@ -288,6 +287,26 @@ impl Decoder<'_> {
             row.principal_path = principal_path(row);
             (row.ocsf_class_uid, row.ocsf_activity_id) = ocsf(row);
         }
+    }
+}
+
+/// What all events of one element have in common.
+#[derive(Debug, Clone, Default)]
+struct Beside {
+    envelope: String,
+    faults: Vec<String>,
+    rest: Vec<(String, String)>,
+    redacted_paths: Vec<String>,
+}
+
+impl Beside {
+    fn move_to(self, row: &mut Row, raw: &[u8], limit: usize) {
+        row.envelope = (!self.envelope.is_empty()).then_some(self.envelope);
+        row.parse_status = Some(if self.faults.is_empty() { "ok" } else { "partial" }.into());
+        row.parse_errors = (!self.faults.is_empty()).then_some(self.faults);
+        row.ext = (!self.rest.is_empty()).then_some(self.rest);
+        row.params_redacted_paths = (!self.redacted_paths.is_empty()).then_some(self.redacted_paths);
+        kept::keep(row, raw, limit, true);
     }
 }
 

@@ -12,7 +12,7 @@ use std::fmt::Write;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, packed};
-use memchr::memmem;
+use memchr::{memchr2, memmem};
 use regex::Regex;
 
 use crate::json::{self, Json};
@@ -69,15 +69,11 @@ const SECRET_KEYS: &[&str] = &[
     "otp_code",
 ];
 
-/// Bit `n` is set when a secret key has `n` bytes.
-const SECRET_KEY_LENGTHS: u64 = {
-    let (mut lengths, mut i) = (0, 0);
-    while i < SECRET_KEYS.len() {
-        lengths |= 1 << SECRET_KEYS[i].len();
-        i += 1;
-    }
-    lengths
-};
+/// Secret keys by their length: few of them have that of any one key.
+static SECRET_KEYS_BY_LENGTH: LazyLock<Vec<Vec<&'static [u8]>>> = LazyLock::new(|| {
+    let longest = SECRET_KEYS.iter().map(|key| key.len()).max().unwrap_or(0);
+    (0..=longest).map(|length| SECRET_KEYS.iter().filter(|key| key.len() == length).map(|key| key.as_bytes()).collect()).collect()
+});
 
 /// Most depth of JSON inside strings.
 const MAX_INNER: usize = 3;
@@ -245,7 +241,7 @@ impl<'k> Redactor<'k> {
                 for (key, member) in members {
                     let length = path.len();
                     // A caller can put a secret into the name of an argument too; no pattern is shorter.
-                    let clean = if key.len() < MIN_SECRET { None } else { owned(self.text(key)) };
+                    let clean = if key.len() < MIN_SECRET || self.is_plain(key) { None } else { owned(self.text(key)) };
                     path.push('/');
                     path.push_str(clean.as_deref().unwrap_or(key));
                     if let Some(clean) = clean {
@@ -286,6 +282,11 @@ impl<'k> Redactor<'k> {
         }
     }
 
+    /// Whether a text holds nothing that any pattern needs, by one look at it.
+    fn is_plain(&self, text: &str) -> bool {
+        !self.may_hold_signs && memchr2(b'@', b'"', text.as_bytes()).is_none()
+    }
+
     /// A header or parameter as a pair: `{"name": "cookie", "value": ...}`.
     fn pair(&self, members: &mut [(Cow<'_, str>, Json<'_>)], path: &str, done: &mut Redactions) {
         let is_name = |(key, value): &(Cow<'_, str>, Json<'_>)| {
@@ -322,6 +323,9 @@ impl<'k> Redactor<'k> {
             self.walk(&mut nested, path, inner + 1, done);
             return (done.paths.len() > before).then(|| nested.compact());
         }
+        if self.is_plain(text) {
+            return None;
+        }
         let clean = owned(self.text(text))?;
         note(path, done);
         Some(clean)
@@ -353,11 +357,9 @@ fn note(path: &str, done: &mut Redactions) {
 }
 
 fn is_secret_key(key: &str) -> bool {
-    if key.len() >= 64 || SECRET_KEY_LENGTHS >> key.len() & 1 == 0 {
-        return false;
-    }
     let same = |a: &u8, b: &u8| a.to_ascii_lowercase() == *b || (*a == b'-' && *b == b'_');
-    SECRET_KEYS.iter().any(|name| name.len() == key.len() && key.bytes().zip(name.bytes()).all(|(a, b)| same(&a, &b)))
+    let names = SECRET_KEYS_BY_LENGTH.get(key.len());
+    names.is_some_and(|names| names.iter().any(|name| key.as_bytes().iter().zip(*name).all(|(a, b)| same(a, b))))
 }
 
 #[cfg(test)]

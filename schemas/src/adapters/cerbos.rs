@@ -40,7 +40,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     } else if is_access {
         vec![access(base, r)]
     } else {
-        vec![Draft { row: undecided(base, r), kind: "decision".into(), native_id: None, path: None }]
+        vec![Draft { row: undecided(base, r).into(), kind: "decision".into(), native_id: None, path: None }]
     };
     drafts.iter_mut().for_each(|draft| draft.native_id = Some(call_id.clone()));
     Ok(drafts)
@@ -87,7 +87,7 @@ fn access(mut row: Row, r: &Reader<'_>) -> Draft {
     row.outcome_ground = Some("source_field".into());
     row.outcome_code = status.map(|s| s.to_string());
     row.source_event_type = Some("access".into());
-    Draft { row, kind: "access".into(), native_id: None, path: None }
+    Draft { row: row.into(), kind: "access".into(), native_id: None, path: None }
 }
 
 fn check(base: &Row, r: &Reader<'_>, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
@@ -106,14 +106,14 @@ fn check(base: &Row, r: &Reader<'_>, input: &Input<'_>) -> Result<Vec<Draft>, Re
             row.actions_approved.clone_from(&allowed);
             decided(&mut row, output, &action);
             row.source_event_type = Some("decision".into());
-            drafts.push(Draft { row, kind: "decision".into(), native_id: None, path: Some(format!("input/{i}/{action}")) });
+            drafts.push(Draft { row: row.into(), kind: "decision".into(), native_id: None, path: Some(format!("input/{i}/{action}")) });
         }
         if drafts.len() == before {
             r.fault(format!("checkResources.inputs.{i} asks for no action"));
         }
     }
     if drafts.is_empty() {
-        drafts.push(Draft { row: undecided(base.clone(), r), kind: "decision".into(), native_id: None, path: None });
+        drafts.push(Draft { row: undecided(base.clone(), r).into(), kind: "decision".into(), native_id: None, path: None });
     }
     Ok(drafts)
 }
@@ -272,7 +272,7 @@ fn plan(mut row: Row, r: &Reader<'_>) -> Draft {
     row.outcome_code = kind;
     row.decision_reason = at("output.filterDebug").and_then(Json::scalar);
     row.source_event_type = Some("plan".into());
-    Draft { row, kind: "decision".into(), native_id: None, path: None }
+    Draft { row: row.into(), kind: "decision".into(), native_id: None, path: None }
 }
 
 /// A decision record without inputs: refused before anything was decided, or an older form.

@@ -34,7 +34,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     };
     row.org_id = r.text("realmName");
     row.tenant_id = r.text("realmId");
-    Ok(vec![Draft { row, kind: kind.into(), native_id: r.text("id"), path: None }])
+    Ok(vec![Draft { row: row.into(), kind: kind.into(), native_id: r.text("id"), path: None }])
 }
 
 fn user(row: &mut Row, r: &Reader<'_>, event_type: &str) {

@@ -67,11 +67,11 @@ impl ParamsAsCame {
     }
 }
 
-/// One event in the making.
+/// One event in the making. A row has some two hundred columns, so it is moved by its place.
 #[derive(Debug, Default)]
 pub struct Draft {
     /// The columns that the adapter filled.
-    pub row: Row,
+    pub row: Box<Row>,
     /// Kind of the event within the vendor, part of its id.
     pub kind: Cow<'static, str>,
     /// The source's own id; without one the content is hashed.

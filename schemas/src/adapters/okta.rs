@@ -8,7 +8,7 @@ use crate::adapters::{Draft, Input, set_address, set_time, unknown_shape};
 use crate::cell::Member;
 use crate::columns::Row;
 use crate::json::Json;
-use crate::reader::Reader;
+use crate::reader::{Reader, is_nothing};
 use crate::reject::Reject;
 use crate::time::TimeFormat;
 
@@ -44,7 +44,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     row.request_id = either(r, "debugContext.debugData.requestId", "debugcontext.debugdata.requestid");
     row.trace_id = either(r, "debugContext.debugData.traceId", "debugcontext.debugdata.traceid");
     row.source_event_type = Some(event_type);
-    Ok(vec![Draft { row, kind: "log".into(), native_id: r.text("uuid"), path: None }])
+    Ok(vec![Draft { row: row.into(), kind: "log".into(), native_id: r.text("uuid"), path: None }])
 }
 
 fn either(r: &Reader<'_>, camel: &str, lower: &str) -> Option<String> {
@@ -122,10 +122,9 @@ fn who(row: &mut Row, r: &Reader<'_>, event_type: &str) {
 fn place(row: &mut Row, r: &Reader<'_>) {
     set_address(row, either(r, "client.ipAddress", "client.ipaddress"), true);
     row.user_agent = either(r, "client.userAgent.rawUserAgent", "client.useragent.rawuseragent");
-    let geo = |key: &str| either(r, &format!("client.geographicalContext.{key}"), &format!("client.geographicalcontext.{key}"));
-    row.geo_country = geo("country");
-    row.geo_region = geo("state");
-    row.geo_city = geo("city");
+    row.geo_country = either(r, "client.geographicalContext.country", "client.geographicalcontext.country");
+    row.geo_region = either(r, "client.geographicalContext.state", "client.geographicalcontext.state");
+    row.geo_city = either(r, "client.geographicalContext.city", "client.geographicalcontext.city");
     row.geo_lat = r.double("client.geographicalContext.geolocation.lat");
     row.geo_lon = r.double("client.geographicalContext.geolocation.lon");
     row.asn = r.integer("securityContext.asNumber");
@@ -156,7 +155,11 @@ fn outcome(row: &mut Row, r: &Reader<'_>, event_type: &str) {
 }
 
 fn token(row: &mut Row, r: &Reader<'_>) {
-    let debug = |key: &str, lower: &str| either(r, &format!("debugContext.debugData.{key}"), &format!("debugcontext.debugdata.{lower}"));
+    let (camel, lower) = (r.peek("debugContext.debugData"), r.peek("debugcontext.debugdata"));
+    let debug = |key: &str, low: &str| {
+        let value = camel.and_then(|data| data.get(key)).or_else(|| lower.and_then(|data| data.get(low)))?;
+        value.scalar().filter(|text| !is_nothing(text)).inspect(|_| r.used(value))
+    };
     let list = |text: Option<String>| text.and_then(|t| Json::Text(t.into()).texts());
     row.grant_type = debug("grantType", "granttype");
     row.scopes_requested = list(debug("requestedScopes", "requestedscopes"));

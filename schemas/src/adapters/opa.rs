@@ -46,7 +46,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
         set_params(&mut row, arguments, input);
     }
     decided(&mut row, r);
-    Ok(vec![Draft { row, kind: "decision".into(), native_id: Some(id), path: None }])
+    Ok(vec![Draft { row: row.into(), kind: "decision".into(), native_id: Some(id), path: None }])
 }
 
 fn bundle_revision(r: &Reader<'_>) -> Option<String> {

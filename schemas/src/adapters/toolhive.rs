@@ -41,7 +41,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     set_address(&mut row, r.text("source.value"), false);
     outcome(&mut row, r);
     row.source_event_type = Some(kind);
-    Ok(vec![Draft { row, kind: "audit".into(), native_id: Some(id), path: None }])
+    Ok(vec![Draft { row: row.into(), kind: "audit".into(), native_id: Some(id), path: None }])
 }
 
 fn duration(r: &Reader<'_>) -> Option<i64> {

@@ -45,7 +45,7 @@ pub fn run(adapter: &Adapter, test: &MappingTest) -> Vec<String> {
 }
 
 /// The rows that an adapter makes of a record, under a key of tests.
-pub fn rows(adapter: &Adapter, bytes: &[u8]) -> Vec<Row> {
+pub fn rows(adapter: &Adapter, bytes: &[u8]) -> Vec<Box<Row>> {
     let keys = Keys::from_master(&[7; 32]);
     let source = Source { adapter: adapter.clone(), tenant: "default".into(), instance: "test".into(), environment: "development".into() };
     let record = Record { stream: "file:test", incarnation: "1", partition: 0, offset: 0, kafka: None, payload: Some(bytes) };

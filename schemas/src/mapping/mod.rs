@@ -207,7 +207,7 @@ impl Mapping {
             self.id.as_ref().and_then(|(_, id)| id.find(whole, &mut notes)?.text())
         });
         let kind = self.id.as_ref().map_or("event", |(kind, _)| kind.as_str()).to_owned();
-        Draft { row, kind: kind.into(), native_id, path }
+        Draft { row: row.into(), kind: kind.into(), native_id, path }
     }
 
     fn time<'j>(&'j self, row: &mut Row, scope: Scope<'j>, notes: &mut dyn Notes<'j>) {

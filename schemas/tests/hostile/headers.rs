@@ -7,7 +7,7 @@ use crate::bytes::gzip;
 use crate::law::{self, Beside};
 use crate::{KEYCLOAK, OKTA, event, rejected, shown, with};
 
-fn decoded(beside: &Beside) -> Row {
+fn decoded(beside: &Beside) -> Box<Row> {
     law::decode(Adapter::Keycloak, Some(KEYCLOAK.as_bytes()), beside).remove(0)
 }
 

@@ -25,7 +25,7 @@ pub(crate) struct Beside {
 }
 
 /// The rows of a payload, after the law was held against them.
-pub(crate) fn decode(adapter: Adapter, payload: Option<&[u8]>, beside: &Beside) -> Vec<Row> {
+pub(crate) fn decode(adapter: Adapter, payload: Option<&[u8]>, beside: &Beside) -> Vec<Box<Row>> {
     let source = Source { adapter, tenant: "default".into(), instance: "one".into(), environment: "prod".into() };
     let keys = Keys::from_master(&[7; 32]);
     let kafka = KafkaFacts {
@@ -42,7 +42,7 @@ pub(crate) fn decode(adapter: Adapter, payload: Option<&[u8]>, beside: &Beside) 
 }
 
 /// Fails when the rows of a payload break the law.
-pub(crate) fn hold(rows: &[Row], payload: &[u8]) {
+pub(crate) fn hold(rows: &[Box<Row>], payload: &[u8]) {
     assert_eq!(rows.is_empty(), payload.is_empty(), "a record that has bytes gives rows");
     let mut kept = 0;
     for (index, row) in rows.iter().enumerate() {

@@ -40,13 +40,13 @@ const ALL: &[(Adapter, &str)] = &[
     (Adapter::Toolhive, TOOLHIVE),
 ];
 
-fn rows(adapter: Adapter, payload: impl AsRef<[u8]>) -> Vec<Row> {
+fn rows(adapter: Adapter, payload: impl AsRef<[u8]>) -> Vec<Box<Row>> {
     let beside = law::Beside { timestamp_us: Some(law::KAFKA_US), ..Default::default() };
     law::decode(adapter, Some(payload.as_ref()), &beside)
 }
 
 /// The one row of a payload.
-fn row(adapter: Adapter, payload: impl AsRef<[u8]>) -> Row {
+fn row(adapter: Adapter, payload: impl AsRef<[u8]>) -> Box<Row> {
     let mut rows = rows(adapter, payload);
     assert_eq!(rows.len(), 1, "one row");
     rows.remove(0)
