@@ -10,6 +10,7 @@ pub mod batch;
 pub mod cell;
 pub mod columns;
 pub mod decode;
+mod derive;
 pub mod envelope;
 pub mod json;
 mod kept;

@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says why it was skipped")]
 
+mod bucket;
 mod commit_faults;
 mod exactly_once;
 mod foreign;

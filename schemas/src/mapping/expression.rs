@@ -22,14 +22,13 @@ use regex::Regex;
 
 use crate::cell::{Member, Struct};
 use crate::json::Json;
+use crate::mapping::found::{Found, MAX_TEXTS};
 use crate::mapping::path::Path;
-use crate::reader::{TimeField, is_nothing};
-use crate::time::{self, ReadTime, TimeError, TimeFormat};
+use crate::reader::is_nothing;
+use crate::time::TimeFormat;
 
 /// Most structs in a list.
 const MAX_STRUCTS: usize = 32;
-/// Most texts in a list.
-const MAX_TEXTS: usize = 256;
 
 /// One rule of a column.
 #[derive(Debug, Clone)]
@@ -98,20 +97,6 @@ pub(crate) struct Scope<'j> {
     pub(crate) top: &'j Json<'j>,
     /// The part that is mapped.
     pub(crate) part: &'j Json<'j>,
-}
-
-/// A value that was found.
-#[derive(Debug)]
-pub(crate) enum Found<'j> {
-    /// As it stands in the element.
-    There(&'j Json<'j>),
-    /// Made from what stands there, or said by the mapping.
-    Made(String),
-    /// A time with the text it was read from.
-    Time(TimeField),
-    Flag(bool),
-    Texts(Vec<String>),
-    Structs(Vec<Struct>),
 }
 
 /// What looking for a value tells besides: which values were read, and what was no value of the wanted kind.
@@ -341,70 +326,4 @@ impl Change {
 fn scaled(number: f64, factor: i64) -> Option<i64> {
     let product = (number * factor as f64).round();
     (product.abs() <= 9_007_199_254_740_992.0).then_some(product as i64)
-}
-
-impl Found<'_> {
-    /// As text; lists and objects have none.
-    pub(crate) fn text(self) -> Option<String> {
-        match self {
-            Self::There(value) => value.scalar(),
-            Self::Made(text) => Some(text),
-            Self::Time(time) => Some(time.micros.to_string()),
-            Self::Flag(flag) => Some(flag.to_string()),
-            Self::Texts(_) | Self::Structs(_) => None,
-        }
-    }
-
-    /// As a whole number.
-    pub(crate) fn number(&self) -> Option<i64> {
-        match self {
-            Self::There(value) => value.integer(),
-            Self::Made(text) => Json::Text(text.as_str().into()).integer(),
-            Self::Time(time) => Some(time.micros),
-            Self::Flag(_) | Self::Texts(_) | Self::Structs(_) => None,
-        }
-    }
-
-    /// As a time in a format.
-    pub(crate) fn time(self, format: TimeFormat) -> Option<Result<TimeField, TimeError>> {
-        if let Self::Time(time) = self {
-            return Some(Ok(time));
-        }
-        let raw = self.text()?;
-        let field = |read: ReadTime| TimeField { micros: read.micros, zone_assumed: read.zone_assumed, raw: raw.clone() };
-        Some(time::read_text(&raw, format).map(field))
-    }
-
-    /// As a float.
-    pub(crate) fn double(&self) -> Option<f64> {
-        match self {
-            Self::There(value) => value.double(),
-            Self::Made(text) => Json::Text(text.as_str().into()).double(),
-            _ => None,
-        }
-    }
-
-    /// As a truth value.
-    pub(crate) fn flag(&self) -> Option<bool> {
-        match self {
-            Self::There(value) => value.flag(),
-            Self::Made(text) => Json::Text(text.as_str().into()).flag(),
-            Self::Flag(flag) => Some(*flag),
-            _ => None,
-        }
-    }
-
-    /// As a list of texts, of at most 256; one text is split at spaces and commas where the column holds such lists.
-    pub(crate) fn texts(self, split: bool) -> Option<Vec<String>> {
-        let mut texts = match self {
-            Self::Texts(texts) => texts,
-            Self::There(value @ Json::Array(_)) => value.texts()?,
-            other => {
-                let text = other.text()?;
-                if split { Json::Text(text.into()).texts()? } else { vec![text] }
-            }
-        };
-        texts.truncate(MAX_TEXTS);
-        Some(texts)
-    }
 }

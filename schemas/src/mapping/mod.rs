@@ -6,9 +6,11 @@
 //! Not for: shapes that need arithmetic over several values, or parts joined by key (Cerbos); those are code.
 
 pub mod check;
+mod compile;
 pub mod explain;
 mod expression;
 mod file;
+mod found;
 mod path;
 
 use std::borrow::Cow;
@@ -24,7 +26,8 @@ use crate::reader::Reader;
 use crate::redact::Redactor;
 use crate::reject::Reject;
 use crate::time::TimeFormat;
-use expression::{Deaf, Expression, Found, Notes, Scope};
+use expression::{Deaf, Expression, Notes, Scope};
+use found::Found;
 use path::Path;
 
 /// Columns whose lists real sources write as one text with spaces or commas.
