@@ -1,10 +1,11 @@
 //! Records for the benchmark, and the floor that it is compared with. See `tests/bench/run.sh`.
 //!
 //! `kafka_bench publish BROKERS TOPIC SHAPE COUNT` sends synthetic records of one shape; `kafka_bench floor BROKERS TOPIC`
-//! reads a topic to its end and does what cannot be avoided: SHA-256 and zstd level 1 of the bytes. Both print
-//! `records bytes`.
+//! reads a topic to its end and does what cannot be avoided: SHA-256 and zstd level 1 of the bytes; `drain` only reads.
+//! They print `records bytes`. `write SHAPE COUNT` prints the records themselves.
 
 use std::collections::BTreeMap;
+use std::io::Write;
 use std::time::Duration;
 
 use ingest::produce::{Outgoing, Producer};
@@ -21,8 +22,10 @@ fn main() -> Result<(), Failure> {
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let (records, bytes) = match args[..] {
         ["publish", brokers, topic, shape, count] => publish(brokers, topic, shape, count.parse()?)?,
-        ["floor", brokers, topic] => floor(brokers, topic)?,
-        _ => return Err("publish BROKERS TOPIC SHAPE COUNT, or floor BROKERS TOPIC".into()),
+        ["floor", brokers, topic] => floor(brokers, topic, true)?,
+        ["drain", brokers, topic] => floor(brokers, topic, false)?,
+        ["write", shape, count] => return write(shape, count.parse()?),
+        _ => return Err("publish BROKERS TOPIC SHAPE COUNT, floor BROKERS TOPIC, drain BROKERS TOPIC, or write SHAPE COUNT".into()),
     };
     println!("{records} {bytes}");
     Ok(())
@@ -156,7 +159,17 @@ fn tiny(f: &Facts) -> Value {
     })
 }
 
-fn floor(brokers: &str, topic: &str) -> Result<(u64, u64), Failure> {
+/// Records one a line, to standard output.
+fn write(shape: &str, count: u64) -> Result<(), Failure> {
+    let mut out = std::io::BufWriter::new(std::io::stdout().lock());
+    let start_ms = chrono::Utc::now().timestamp_millis() - 3_600_000;
+    for n in 0..count {
+        writeln!(out, "{}", record(shape, n, start_ms + i64::try_from(n)?)?)?;
+    }
+    Ok(out.flush()?)
+}
+
+fn floor(brokers: &str, topic: &str, works: bool) -> Result<(u64, u64), Failure> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "floor").set("enable.partition.eof", "true").set("check.crcs", "true");
     config.set("queued.max.messages.kbytes", "65536").set("fetch.wait.max.ms", "100");
@@ -170,8 +183,10 @@ fn floor(brokers: &str, topic: &str) -> Result<(u64, u64), Failure> {
         match consumer.poll(Duration::from_secs(10)) {
             Some(Ok(message)) => {
                 let payload = message.payload().unwrap_or_default();
-                digest ^= Sha256::digest(payload)[0];
-                std::io::Write::write_all(&mut compressor, payload)?;
+                if works {
+                    digest ^= Sha256::digest(payload)[0];
+                    compressor.write_all(payload)?;
+                }
                 records += 1;
                 bytes += payload.len() as u64;
             }

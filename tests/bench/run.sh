@@ -2,13 +2,13 @@
 # Kafka to committed Delta table on one pinned core, against the floor on the same core: drain the same records and do
 # SHA-256 and zstd -1 of their bytes. What ships is what is measured: redaction, leaves, raw payload, copies.
 #
-#   tests/bench/run.sh BINARY KAFKA_BENCH [RECORDS] [RUNS]
+#   tests/bench/run.sh BINARY KAFKA_BENCH STAGES [RECORDS] [RUNS]
 #
 # Prints one table: MB/s of raw JSON, events/s, ratio to the floor, stored ÷ raw, peak resident memory; medians over
-# RUNS, ours and floor in turn, and the spread of both. Starts a real Kafka (tests/peers/kafka.sh) if none answers.
+# RUNS, ours and floor in turn, and the spread of both; then the share of each stage, and with SPARK=1 Spark on the same topic. Starts a real Kafka (tests/peers/kafka.sh) if none answers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
-binary=$1 bench=$2 records=${3:-100000} runs=${4:-5}
+binary=$1 bench=$2 stages=$3 records=${4:-100000} runs=${5:-5}
 port=${KAFKA_PORT:-29092} brokers=127.0.0.1:${KAFKA_PORT:-29092}
 core=$(($(nproc) - 1))
 work=$(mktemp -d)
@@ -32,6 +32,7 @@ for shape in okta cerbos toolhive tiny; do
   adapter=$shape
   [ $shape = tiny ] && adapter=toolhive
   topic=bench.$shape.$(date +%s%N)
+  [ $shape = okta ] && okta=$topic
   tests/peers/kafka.sh create "$topic" 1
   read -r count raw < <("$bench" publish "$brokers" "$topic" $shape "$records")
   rm -f "$work"/*.txt
@@ -57,3 +58,16 @@ T
     -v spread="$(sort -n "$work/ours.txt" | tr '\n' ' '); $(sort -n "$work/floor.txt" | tr '\n' ' ')" 'BEGIN {
       printf "%-9s %8d %8.1f %10.0f %8.2f %10.1f%% %9d   %s\n", shape, n, raw/1e3/ours, n*1000/ours, floor/ours, 100*stored/raw, peak/1024, spread }'
 done
+
+echo
+echo "where the time goes, shape okta: each stage on its own; drain is reading from Kafka alone"
+"$bench" write okta "$records" >"$work/okta.jsonl"
+rm -f "$work/drain.txt"
+for run in $(seq "$runs"); do timed "$work/drain.txt" /dev/null "$bench" drain "$brokers" "$okta"; done
+awk -v ms="$(median <"$work/drain.txt")" -v n="$records" 'BEGIN { printf "  %-18s %7.2f µs/record\n", "drain", ms * 1000 / n }'
+taskset -c "$core" "$stages" okta "$work/okta.jsonl"
+if [ "${SPARK:-0}" = 1 ]; then
+  echo
+  echo "the same topic through Spark Structured Streaming into Delta, on the same core (tests/bench/spark/run.sh)"
+  RUNS=$runs WARMUPS=${WARMUPS:-3} tests/bench/spark/run.sh "$brokers" "$okta" "$core"
+fi

@@ -158,7 +158,7 @@ fn first<'j>(all: &'j [Expression], scope: Scope<'j>, notes: &mut dyn Notes<'j>)
         let mut tried = Pending::default();
         if let Some(found) = one.find(scope, &mut tried) {
             let is_read = |value: &&Json<'j>| tried.reads.iter().any(|(read, _)| std::ptr::eq(*read, *value));
-            failed.retain(|other| !other.looked.iter().any(|value| is_read(value)));
+            failed.retain(|other| !other.looked.iter().any(&is_read));
             failed.into_iter().flat_map(|other| other.faults).for_each(|fault| notes.fault(fault));
             return tried.settle(Some(found), notes);
         }
