@@ -25,7 +25,7 @@ const PARTITION_COLUMNS: &[&str] = &[name::row_kind, name::ingest_date];
 const STATS_COLUMNS: &str = "event_time,ingest_time,offset";
 
 /// What a row takes in memory besides its payload, roughly, bytes.
-const ROW_BYTES: usize = 1024;
+const ROW_BYTES: usize = 3072;
 /// Rows are built in chunks of about this size: builders double, and a chunk that is closed has no room to spare.
 const CHUNK_BYTES: usize = 8 << 20;
 
@@ -163,6 +163,9 @@ impl EventBatch {
         self.open_bytes += size_bytes;
         row.batch_id = Some(self.batch_id.clone());
         self.order.push(place);
+        if self.rows.is_empty() && self.bytes > CHUNK_BYTES {
+            self.rows = std::mem::take(&mut self.rows).with_room(CHUNK_BYTES);
+        }
         self.rows.push(&row);
         if self.open_bytes >= CHUNK_BYTES { self.close_chunk() } else { Ok(()) }
     }

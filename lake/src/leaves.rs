@@ -21,7 +21,7 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
         .filter_map(|column| Some((column.name, column.sensitive, batch.column_by_name(column.name)?)))
         .collect();
     columns.sort_unstable_by_key(|(name, ..)| *name);
-    let (mut leaf, mut value) = (LeafBuilder::default(), Vec::new());
+    let (mut leaf, mut scratch) = (LeafBuilder::default(), Vec::new());
     (0..batch.num_rows())
         .map(|row| {
             let mut row_salt = None;
@@ -29,13 +29,12 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
                 if column.is_null(row) {
                     continue;
                 }
-                value.clear();
-                encode(column, row, &mut value);
+                let value = bytes_of(column, row, &mut scratch);
                 if *sensitive {
                     let row_salt = row_salt.get_or_insert_with(|| keys.row_salt(&row_identity(batch, row)));
-                    leaf.commitment(name, &commit_field(name, &field_salt(row_salt, name), &value));
+                    leaf.commitment(name, &commit_field(name, &field_salt(row_salt, name), value));
                 } else {
-                    leaf.plain(name, &value);
+                    leaf.plain(name, value);
                 }
             }
             leaf.finish()
@@ -52,6 +51,19 @@ fn row_identity(batch: &RecordBatch, row: usize) -> String {
     format!("{stream}\0{incarnation}\0{}\0{offset}\0{}", int(name::partition), int(name::record_index))
 }
 
+/// The bytes of a value: as they stand, where they do, for a payload is long.
+fn bytes_of<'a>(array: &'a dyn Array, row: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+    match array.data_type() {
+        DataType::Utf8 => array.as_string::<i32>().value(row).as_bytes(),
+        DataType::Binary => array.as_binary::<i32>().value(row),
+        _ => {
+            scratch.clear();
+            encode(array, row, scratch);
+            scratch
+        }
+    }
+}
+
 fn encode(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
     match array.data_type() {
         DataType::Utf8 => out.extend_from_slice(array.as_string::<i32>().value(row).as_bytes()),
@@ -64,8 +76,14 @@ fn encode(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
         DataType::Timestamp(..) => long(array.as_primitive::<TimestampMicrosecondType>().value(row), out),
         DataType::Float64 => out.extend_from_slice(&array.as_primitive::<Float64Type>().value(row).to_bits().to_be_bytes()),
         DataType::Boolean => out.push(u8::from(array.as_boolean().value(row))),
-        DataType::List(_) => nested(&array.as_list::<i32>().value(row), out),
-        DataType::Map(..) => nested(&array.as_map().value(row), out),
+        DataType::List(_) => {
+            let list = array.as_list::<i32>();
+            nested(list.values(), list.value_offsets(), row, out);
+        }
+        DataType::Map(..) => {
+            let map = array.as_map();
+            nested(map.entries(), map.value_offsets(), row, out);
+        }
         DataType::Struct(_) => {
             for member in array.as_struct().columns() {
                 element(member, row, out);
@@ -75,9 +93,12 @@ fn encode(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
     }
 }
 
-fn nested(values: &dyn Array, out: &mut Vec<u8>) {
-    out.extend_from_slice(&u32::try_from(values.len()).unwrap_or(u32::MAX).to_be_bytes());
-    (0..values.len()).for_each(|i| element(values, i, out));
+/// The items of one row in the values of all rows.
+fn nested(values: &dyn Array, offsets: &[i32], row: usize, out: &mut Vec<u8>) {
+    let place = |i: usize| usize::try_from(offsets[i]).unwrap_or_default();
+    let items = place(row)..place(row + 1);
+    out.extend_from_slice(&u32::try_from(items.len()).unwrap_or(u32::MAX).to_be_bytes());
+    items.for_each(|i| element(values, i, out));
 }
 
 fn element(values: &dyn Array, row: usize, out: &mut Vec<u8>) {

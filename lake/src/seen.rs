@@ -6,7 +6,8 @@
 //!
 //! Memory: filters are kept up to 96 MiB, about 25 million ids; past that the least recently used are read anew.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
@@ -45,6 +46,13 @@ impl Ids {
         }
         ids.sort_unstable();
         Ok(Self(ids))
+    }
+
+    /// Whether one of them may stand here twice.
+    pub(crate) fn may_repeat(&self) -> bool {
+        let hasher = RandomState::new();
+        let mut seen = HashSet::with_capacity(self.0.len());
+        !self.0.iter().all(|(_, id)| seen.insert(hasher.hash_one(id)))
     }
 
     /// Those whose time lies in a range; all when the range is not known.

@@ -9,9 +9,8 @@
 //! ```
 //! Columns go in by ascending name, nulls not at all; so a column added later leaves old leaves valid.
 
-use sha2::{Digest, Sha256};
-
 use crate::Hash;
+use crate::sha::digest;
 
 /// Commitment to one sensitive field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,28 +52,22 @@ impl LeafBuilder {
 
     /// The leaf hash; the next leaf begins.
     pub fn finish(&mut self) -> Hash {
-        let mut leaf = Sha256::new_with_prefix([0x00]);
-        leaf.update(Sha256::digest(&self.plain));
-        leaf.update(&self.commitments);
+        let plain = digest(&[&self.plain]);
+        let leaf = digest(&[&[0x00], &plain, &self.commitments]);
         self.plain.truncate(1);
         self.commitments.clear();
-        leaf.finalize().into()
+        leaf
     }
 }
 
 /// Salt of one field of a row. It tells nothing of the salts of the row's other fields.
 pub fn field_salt(row_salt: &Hash, name: &str) -> Hash {
-    Sha256::new_with_prefix([0x73]).chain_update(row_salt).chain_update(name).finalize().into()
+    digest(&[&[0x73], row_salt, name.as_bytes()])
 }
 
 /// Salted commitment to one sensitive field. Without the salt a low-entropy value cannot be guessed.
 pub fn commit_field(name: &str, salt: &[u8; 32], value: &[u8]) -> Hash {
-    let mut hash = Sha256::new_with_prefix([0x66]);
-    hash.update(length16(name));
-    hash.update(name);
-    hash.update(salt);
-    hash.update(value);
-    hash.finalize().into()
+    digest(&[&[0x66], &length16(name), name.as_bytes(), salt, value])
 }
 
 fn length16(name: &str) -> [u8; 2] {

@@ -11,6 +11,7 @@
 
 mod leaf;
 mod seal;
+mod sha;
 mod tree;
 
 pub use leaf::{Commitment, LeafBuilder, commit_field, field_salt};

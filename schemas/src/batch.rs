@@ -37,6 +37,15 @@ impl Default for RowsBuilder {
 }
 
 impl RowsBuilder {
+    /// With room for payloads of this size together, so that the largest column need not be moved as it grows.
+    #[must_use]
+    pub fn with_room(mut self, payload_bytes: usize) -> Self {
+        if let Some(ColumnBuilder::Bytes(payload)) = self.builders.last_mut() {
+            *payload = BinaryBuilder::with_capacity(1024, payload_bytes);
+        }
+        self
+    }
+
     /// Appends one row.
     pub fn push(&mut self, row: &Row) {
         let (builders, filled, before) = (&mut self.builders, &mut self.filled, self.rows);
