@@ -15,7 +15,7 @@ use bytes::Bytes;
 use futures::TryStreamExt;
 use object_store::path::Path;
 use object_store::{Error, ObjectStore, ObjectStoreExt, PutMode, PutOptions, PutPayload};
-use tokio::runtime::Runtime;
+use tokio::runtime::{Handle, Runtime};
 
 use crate::store::{Created, Files};
 
@@ -32,7 +32,18 @@ pub(crate) struct Bucket {
 
 /// A runtime that may be dropped anywhere, also within another one.
 #[derive(Debug)]
-struct Background(Option<Runtime>);
+pub(crate) struct Background(Option<Runtime>);
+
+impl Background {
+    pub(crate) fn start() -> io::Result<Self> {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("bucket").enable_all().build()?;
+        Ok(Self(Some(runtime)))
+    }
+
+    pub(crate) fn handle(&self) -> Handle {
+        self.0.as_ref().expect("the runtime goes only with its last user").handle().clone()
+    }
+}
 
 impl Drop for Background {
     fn drop(&mut self) {
@@ -43,9 +54,8 @@ impl Drop for Background {
 }
 
 impl Bucket {
-    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: &str) -> io::Result<Self> {
-        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(THREADS).thread_name("bucket").enable_all().build()?;
-        Ok(Self { store, prefix: prefix.trim_matches('/').to_owned(), background: Arc::new(Background(Some(runtime))) })
+    pub(crate) fn new(store: Arc<dyn ObjectStore>, prefix: &str, background: Background) -> Self {
+        Self { store, prefix: prefix.trim_matches('/').to_owned(), background: Arc::new(background) }
     }
 
     /// The same bucket, further down.
@@ -66,9 +76,8 @@ impl Bucket {
     /// Waits for what the client does, without being in its runtime.
     fn wait<T: Send + 'static>(&self, work: impl Future<Output = object_store::Result<T>> + Send + 'static) -> object_store::Result<T> {
         let (done, answer) = mpsc::channel();
-        let runtime = self.background.0.as_ref().expect("the runtime goes only with its last user");
         // Nobody waits any more when the send fails.
-        runtime.spawn(async move { drop(done.send(work.await)) });
+        self.background.handle().spawn(async move { drop(done.send(work.await)) });
         let lost = || Error::Generic { store: "s3", source: "the request was given up".into() };
         answer.recv().unwrap_or_else(|_| Err(lost()))
     }

@@ -22,7 +22,7 @@ use crate::{Lake, LakeError, TableName, file_rows, parquet_file};
 /// Partition columns of `events`.
 const PARTITION_COLUMNS: &[&str] = &[name::row_kind, name::ingest_date];
 /// Columns of `events` with statistics: none of them sensitive.
-const STATS_COLUMNS: &str = "event_time,ingest_time,offset";
+pub(crate) const STATS_COLUMNS: &str = "event_time,ingest_time,offset";
 
 /// What a row takes in memory besides its payload, roughly, bytes.
 const ROW_BYTES: usize = 3072;

@@ -4,7 +4,7 @@
 //! Rows come in chunks and are gathered slice by slice, so that a batch stands in memory once and not once for every
 //! step. Equal keys keep the order they came in.
 //!
-//! Limits: slices of 8,192 rows; rows without a partition column (those of a file that is merged) are of one partition.
+//! Limits: slices of 1,024 rows (of at most 1 MiB of payload each, so that offsets of 32 bits do); rows without a partition column (those of a file that is merged) are of one partition.
 
 use std::sync::Arc;
 
@@ -16,7 +16,7 @@ use schemas::columns::name;
 use crate::LakeError;
 use crate::parquet_file::Encoder;
 
-const SLICE_ROWS: usize = 8 << 10;
+const SLICE_ROWS: usize = 1 << 10;
 
 /// Where a row stands, and what decides on its place in the files. Ordered as the files are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -9,7 +9,8 @@ use crate::layout::IDENTITY_FILE;
 use crate::place::Place;
 use crate::{LakeError, io_error};
 
-const FORMAT: u32 = 1;
+/// 2: salts of fields come from one of their row.
+const FORMAT: u32 = 2;
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,8 +32,9 @@ impl Identity {
         let Some(bytes) = bytes else { return Ok(None) };
         let identity: Self = serde_json::from_slice(&bytes)
             .map_err(|e| LakeError::Unsupported(format!("`{path}` is damaged ({e}); restore it from a copy")))?;
-        if identity.format > FORMAT {
-            return Err(LakeError::Unsupported(format!("the lake of `{path}` was made by a newer version")));
+        if identity.format != FORMAT {
+            let age = if identity.format > FORMAT { "a newer version" } else { "a version before the first release" };
+            return Err(LakeError::Unsupported(format!("the lake of `{path}` was made by {age}, and is read by that one only")));
         }
         Ok(Some(identity))
     }

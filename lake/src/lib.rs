@@ -106,9 +106,10 @@ impl Lake {
     pub fn open_or_create(at: impl Into<LakeAt>, environment: &str) -> Result<Self, LakeError> {
         let at = at.into();
         let place = Place::of(&at)?;
+        let key_file = place.key_file(at.key_file.as_deref())?;
+        place.prepare()?;
         if Identity::read(&place)?.is_none() {
-            place.prepare()?;
-            let keys = keys::load_or_create(&place.key_file(at.key_file.as_deref())?)?;
+            let keys = keys::load_or_create(&key_file)?;
             Identity::new(keys.id(), environment).create(&place)?;
         }
         let (lake, identity) = Self::of_place(place, &at)?;
@@ -126,13 +127,14 @@ impl Lake {
     }
 
     fn of_place(place: Place, at: &LakeAt) -> Result<(Self, Identity), LakeError> {
+        // Before anything is asked of a store.
+        let key_file = place.key_file(at.key_file.as_deref())?;
         let Some(identity) = Identity::read(&place)? else {
             return Err(LakeError::Unsupported(format!(
                 "there is no lake at `{}`; make one with `vialog import`, `ingest` or `demo`",
                 at.uri
             )));
         };
-        let key_file = place.key_file(at.key_file.as_deref())?;
         let keys = keys::load(&key_file)?;
         identity.check_key(&keys.id(), &key_file)?;
         Ok((Self::of(place, keys), identity))

@@ -64,6 +64,13 @@ pub(crate) fn read(bytes: Bytes) -> Result<impl Iterator<Item = Result<RecordBat
     Ok(reader.map(|batch| batch.map_err(rows)))
 }
 
+/// Delta statistics of these rows, as JSON.
+pub(crate) fn statistics(batches: &[RecordBatch], stats_columns: &str) -> String {
+    let mut statistics = Statistics::of(stats_columns);
+    batches.iter().for_each(|batch| statistics.take(batch));
+    statistics.print()
+}
+
 /// Delta statistics of the rows seen so far.
 struct Statistics {
     rows: usize,

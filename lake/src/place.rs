@@ -8,8 +8,9 @@ use std::sync::Arc;
 use datafusion::execution::object_store::ObjectStoreUrl;
 use datafusion::execution::runtime_env::RuntimeEnv;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
+use object_store::client::SpawnedReqwestConnector;
 
-use crate::bucket::Bucket;
+use crate::bucket::{Background, Bucket};
 use crate::store::{Files, Store};
 use crate::{LakeError, io_error, layout};
 
@@ -132,9 +133,11 @@ fn bucket(rest: &str, properties: &BTreeMap<String, String>) -> Result<Place, La
         let known = AmazonS3ConfigKey::from_str(key).map_err(|_| refused(format!("there is no property `{key}`")))?;
         builder = builder.with_config(known, value);
     }
-    let store = builder.build().map_err(|error| refused(error.to_string()))?;
     let url = format!("s3://{name}");
     ObjectStoreUrl::parse(&url).map_err(|error| refused(error.to_string()))?;
-    let bucket = Bucket::new(Arc::new(store), prefix).map_err(|error| refused(error.to_string()))?;
+    let background = Background::start().map_err(|error| refused(error.to_string()))?;
+    // Whoever asks, requests are made by the store's own threads: a connection dies with the runtime it was made in.
+    let store = builder.with_http_connector(SpawnedReqwestConnector::new(background.handle())).build();
+    let bucket = Bucket::new(Arc::new(store.map_err(|error| refused(error.to_string()))?), prefix, background);
     Ok(Place::Bucket { url, bucket })
 }

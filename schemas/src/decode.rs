@@ -169,7 +169,7 @@ impl Decoder<'_> {
         self.source.adapter.unpack(&mut json);
         let params = self.source.adapter.params_as_came(&json, self.keys);
         let content_id = self.source.adapter.needs_content_id(&json).then(|| self.content_id(&json));
-        let repeated = json.repeated_key().map(str::to_owned);
+        let repeated = json.repeated_key().map(|key| redactor.text(key).into_owned());
         let redacted_paths = self.source.adapter.redact(&mut json, redactor);
         let reader = Reader::new(&json);
         let input = Input { reader: &reader, params, headers: record.headers(), keys: self.keys };

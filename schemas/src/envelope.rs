@@ -177,8 +177,18 @@ impl<'a> Split<'a> {
                 items.into_iter().for_each(|item| self.explode(item, envelope.clone(), depth + 1));
             }
             Wrapper::Otlp => {
-                envelope.push("otlp");
-                otlp::records(&value).into_iter().for_each(|record| self.explode(record, envelope.clone(), depth + 1));
+                match otlp::records(&value) {
+                    None => {
+                        let (bytes, error) = (value.compact().into_bytes(), json::JsonError::TooMany);
+                        self.found.push(Element::Bad { bytes, error });
+                    }
+                    // Nothing inside: the adapter says what it is.
+                    Some(records) if records.is_empty() => self.found.push(Element::Good { json: value, envelope }),
+                    Some(records) => {
+                        envelope.push("otlp");
+                        records.into_iter().for_each(|record| self.explode(record, envelope.clone(), depth + 1));
+                    }
+                }
             }
             Wrapper::Member(name, _) if self.kept.contains(&name) => self.found.push(Element::Good { json: value, envelope }),
             Wrapper::Member(name, path) => {

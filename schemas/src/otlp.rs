@@ -11,6 +11,8 @@ use std::borrow::Cow;
 use crate::json::Json;
 use crate::protobuf::{self, Field, Wire};
 
+/// Most bytes of resources and scopes when every record has its own copy, roughly.
+const MAX_SPREAD_BYTES: usize = 64 << 20;
 /// Deepest nesting of typed values.
 const MAX_VALUE_DEPTH: usize = 16;
 
@@ -18,31 +20,49 @@ const MAX_VALUE_DEPTH: usize = 16;
 const EXPORTS: &[(&str, &str, &str, &str)] =
     &[("span", "resourceSpans", "scopeSpans", "spans"), ("log", "resourceLogs", "scopeLogs", "logRecords")];
 
-/// Whether an element is an export.
+/// Whether an element is an export and nothing else.
 pub(crate) fn is_export(value: &Json<'_>) -> bool {
-    EXPORTS.iter().any(|(_, resources, ..)| matches!(value.get(resources), Some(Json::Array(_))))
+    let is_part =
+        |(key, value): &(Cow<'_, str>, Json<'_>)| matches!(value, Json::Array(_)) && EXPORTS.iter().any(|(_, name, ..)| name == key);
+    !value.members().is_empty() && value.members().iter().all(is_part)
 }
 
-/// The spans or log records of an export, in order.
-pub(crate) fn records<'a>(export: &Json<'a>) -> Vec<Json<'a>> {
-    let mut found = Vec::new();
+/// The spans or log records of an export, in order; `None` when each of them with its resource and scope beside it would
+/// be more than [`MAX_SPREAD_BYTES`] together.
+pub(crate) fn records<'a>(export: &Json<'a>) -> Option<Vec<Json<'a>>> {
+    let (mut found, mut left) = (Vec::new(), MAX_SPREAD_BYTES);
     for (signal, resources, scopes, records) in EXPORTS {
         for resource in export.get(resources).map_or(&[][..], Json::items) {
-            let of_resource = resource.at("resource.attributes").map_or(Json::Object(Vec::new()), attributes);
+            let attributes_of = resource.at("resource.attributes");
+            let of_resource = attributes_of.map_or(Json::Object(Vec::new()), attributes);
             for scope in resource.get(scopes).map_or(&[][..], Json::items) {
-                let of_scope = scope.get("scope").cloned().unwrap_or(Json::Null);
-                for record in scope.get(records).map_or(&[][..], Json::items) {
-                    found.push(flat(signal, &of_resource, &of_scope, record));
-                }
+                let of_scope = scope.get("scope").unwrap_or(&Json::Null);
+                let records = scope.get(records).map_or(&[][..], Json::items);
+                // Decided before anything is copied: a resource of a megabyte beside fifty thousand records is a bomb.
+                let beside = weight(&of_resource) + weight(of_scope);
+                left = left.checked_sub(beside.checked_mul(records.len())?)?;
+                found.extend(records.iter().map(|record| flat(signal, &of_resource, of_scope, record)));
             }
         }
     }
-    found
+    Some(found)
 }
 
+/// What a value takes in memory, roughly, bytes.
+fn weight(value: &Json<'_>) -> usize {
+    const VALUE_BYTES: usize = 64;
+    VALUE_BYTES
+        + match value {
+            Json::Text(text) | Json::Number(text) => text.len(),
+            Json::Array(items) => items.iter().map(weight).sum(),
+            Json::Object(members) => members.iter().map(|(key, value)| key.len() + weight(value)).sum(),
+            Json::Null | Json::Bool(_) => 0,
+        }
+}
+
+/// What is around a record comes last, so that the record cannot speak for it.
 fn flat<'a>(signal: &'static str, resource: &Json<'a>, scope: &Json<'a>, record: &Json<'a>) -> Json<'a> {
-    let mut members: Vec<(Cow<'a, str>, Json<'a>)> =
-        vec![("signal".into(), Json::Text(signal.into())), ("resource".into(), resource.clone()), ("scope".into(), scope.clone())];
+    let mut members: Vec<(Cow<'a, str>, Json<'a>)> = Vec::with_capacity(record.members().len() + 3);
     for (key, value) in record.members() {
         let value = match key.as_ref() {
             "attributes" => attributes(value),
@@ -52,6 +72,9 @@ fn flat<'a>(signal: &'static str, resource: &Json<'a>, scope: &Json<'a>, record:
         };
         members.push((key.clone(), value));
     }
+    members.push(("signal".into(), Json::Text(signal.into())));
+    members.push(("resource".into(), resource.clone()));
+    members.push(("scope".into(), scope.clone()));
     Json::Object(members)
 }
 
@@ -79,7 +102,7 @@ fn typed<'a>(value: &Json<'a>, depth: usize) -> Json<'a> {
     }
     match key.as_ref() {
         "intValue" => match inner {
-            Json::Text(digits) => Json::Number(digits.clone()),
+            Json::Text(digits) if is_integer(digits) => Json::Number(digits.clone()),
             other => other.clone(),
         },
         "arrayValue" => Json::Array(inner.get("values").map_or(&[][..], Json::items).iter().map(|v| typed(v, depth + 1)).collect()),
@@ -96,6 +119,11 @@ fn typed<'a>(value: &Json<'a>, depth: usize) -> Json<'a> {
         "stringValue" | "boolValue" | "doubleValue" | "bytesValue" => inner.clone(),
         _ => value.clone(),
     }
+}
+
+fn is_integer(text: &str) -> bool {
+    let digits = text.strip_prefix('-').unwrap_or(text);
+    !digits.is_empty() && digits.len() <= 20 && digits.bytes().all(|b| b.is_ascii_digit())
 }
 
 const ANY_DEPTH_3: &[Field] = &scalars();
@@ -159,18 +187,53 @@ const TRACES: &[Field] = &[Field::many(1, "resourceSpans", Wire::Message(RESOURC
 const LOGS: &[Field] = &[Field::many(1, "resourceLogs", Wire::Message(RESOURCE_LOGS))];
 
 /// An export in protobuf as OTLP JSON; `None` when the bytes are none. Spans and logs have the same outer numbers: a log
-/// record has no name at 5 that is text and no times at 7 and 8, and a span none at 1 that is a time.
+/// record has no time at 7, and that of a span may be left out only where it is nought.
 pub(crate) fn from_protobuf(bytes: &[u8]) -> Option<Json<'static>> {
     if bytes.first() != Some(&0x0a) {
         return None;
     }
-    let spans = protobuf::read(bytes, TRACES);
-    let is_span = |export: &Json<'_>| {
-        let all = records(export);
-        !all.is_empty() && all.iter().all(|record| record.get("startTimeUnixNano").is_some() && record.get("name").is_some())
+    let is_there = |export: &Json<'_>, (_, resources, scopes, records): &(&str, &str, &str, &str), member: &str| {
+        let inside =
+            |value: &Json<'_>, key: &str, next: &dyn Fn(&Json<'_>) -> bool| value.get(key).map_or(&[][..], Json::items).iter().any(next);
+        inside(export, resources, &|resource| {
+            inside(resource, scopes, &|scope| inside(scope, records, &|record| member.is_empty() || record.get(member).is_some()))
+        })
     };
-    match spans {
-        Some(export) if is_span(&export) => Some(export),
-        _ => protobuf::read(bytes, LOGS).filter(|export| !records(export).is_empty()),
+    let spans = protobuf::read(bytes, TRACES).filter(|export| is_there(export, &EXPORTS[0], "startTimeUnixNano"));
+    spans.or_else(|| protobuf::read(bytes, LOGS).filter(|export| is_there(export, &EXPORTS[1], "")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::parse;
+
+    #[test]
+    fn a_large_resource_beside_many_records_is_refused_before_it_is_copied() {
+        let attributes = vec![r#"{"key":"k","value":{"stringValue":"0123456789"}}"#; 10_000].join(",");
+        let records = vec!["{}"; 50_000].join(",");
+        let text =
+            format!(r#"{{"resourceLogs":[{{"resource":{{"attributes":[{attributes}]}},"scopeLogs":[{{"logRecords":[{records}]}}]}}]}}"#);
+        assert!(records_of(&text).is_none());
+    }
+
+    #[test]
+    fn a_number_is_only_what_is_one_and_nothing_speaks_for_the_resource() {
+        let text = r#"{"resourceLogs":[{"resource":{"attributes":[{"key":"service.name","value":{"stringValue":"a"}}]},
+            "scopeLogs":[{"logRecords":[{"body":{"intValue":"1,\"x\":2"},"resource":{"service.name":"b"},"attributes":[{"key":"n","value":{"intValue":"-7"}}]}]}]}]}"#;
+        let [record] = &records_of(text).unwrap()[..] else { panic!("one record") };
+        assert!(matches!(record.get("body"), Some(Json::Text(_))));
+        assert_eq!(record.at("attributes.n").and_then(Json::integer), Some(-7));
+        assert_eq!(record.get("resource").unwrap().get("service.name").and_then(Json::text), Some("a"));
+    }
+
+    #[test]
+    fn only_an_export_and_nothing_else_is_one() {
+        assert!(!is_export(&parse(br#"{"uuid":"2","eventType":"x","resourceLogs":[]}"#).unwrap()));
+        assert!(is_export(&parse(br#"{"resourceSpans":[]}"#).unwrap()));
+    }
+
+    fn records_of(text: &str) -> Option<Vec<Json<'_>>> {
+        records(&parse(text.as_bytes()).unwrap())
     }
 }

@@ -170,6 +170,8 @@ fn holds_sign(bytes: &[u8]) -> bool {
 pub struct Redactions {
     /// Paths whose values were taken out, in order, at most 64.
     pub paths: Vec<String>,
+    /// How many values were taken out.
+    pub count: usize,
 }
 
 /// Redacts an element for one tenant.
@@ -259,12 +261,7 @@ impl<'k> Redactor<'k> {
                 }
             }
             Json::Array(items) => {
-                if let [Json::Text(name), value] = items.as_mut_slice()
-                    && is_secret_key(name)
-                    && self.take_out(value)
-                {
-                    note(path, done);
-                }
+                self.pairs(items, path, done);
                 for (i, item) in items.iter_mut().enumerate() {
                     let length = path.len();
                     // Writing to a string cannot fail.
@@ -285,6 +282,24 @@ impl<'k> Redactor<'k> {
     /// Whether a text holds nothing that any pattern needs, by one look at it.
     fn is_plain(&self, text: &str) -> bool {
         !self.may_hold_signs && memchr2(b'@', b'"', text.as_bytes()).is_none()
+    }
+
+    /// Headers or parameters as a list of pairs: `[["cookie", "..."], ...]`. A list of two texts alone is no pair.
+    fn pairs(&self, items: &mut [Json<'_>], path: &str, done: &mut Redactions) {
+        let is_pair = |item: &Json<'_>| matches!(item, Json::Array(pair) if matches!(pair.as_slice(), [Json::Text(_), _]));
+        if !items.iter().all(is_pair) {
+            return;
+        }
+        for item in items {
+            if let Json::Array(pair) = item
+                && let [Json::Text(name), value] = pair.as_mut_slice()
+                && is_secret_key(name)
+                && !matches!(value, Json::Bool(_))
+                && self.take_out(value)
+            {
+                note(path, done);
+            }
+        }
     }
 
     /// A header or parameter as a pair: `{"name": "cookie", "value": ...}`.
@@ -319,9 +334,9 @@ impl<'k> Redactor<'k> {
             && text.trim_start().starts_with(['{', '['])
             && let Ok(mut nested) = json::parse(text.as_bytes())
         {
-            let before = done.paths.len();
+            let before = done.count;
             self.walk(&mut nested, path, inner + 1, done);
-            return (done.paths.len() > before).then(|| nested.compact());
+            return (done.count > before).then(|| nested.compact());
         }
         if self.is_plain(text) {
             return None;
@@ -351,6 +366,7 @@ fn is_token(value: &str) -> bool {
 }
 
 fn note(path: &str, done: &mut Redactions) {
+    done.count += 1;
     if done.paths.len() < 64 {
         done.paths.push(path[..path.floor_char_boundary(MAX_PATH)].to_owned());
     }
@@ -435,9 +451,10 @@ mod tests {
     fn secrets_in_pairs_of_name_and_value_go() {
         let (clean, _) = redacted(
             r#"{"headers":[["cookie","planted-1"],["Authorization","Basic planted-2"],["accept","kept-1"]],
+                "amr":["pwd","kept-3"],
                 "h":[{"name":"X-Api-Key","value":"planted-3"},{"key":"set-cookie","values":["planted-4"]},{"name":"accept","value":"kept-2"}]}"#,
         );
-        assert!(!clean.contains("planted") && clean.contains("kept-1") && clean.contains("kept-2"), "{clean}");
+        assert!(!clean.contains("planted") && ["kept-1", "kept-2", "kept-3"].iter().all(|kept| clean.contains(kept)), "{clean}");
     }
 
     #[test]

@@ -86,6 +86,7 @@ fn writers_that_race_in_a_bucket_lose_and_double_nothing() {
 fn a_bucket_needs_a_key_file_and_says_so() {
     let output = vialog(&["query", "--lake", "s3://nowhere/lake", "--s3-endpoint", "http://127.0.0.1:9", "SELECT 1"]);
     assert_eq!(output.status.code(), Some(2));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("--key-file"));
     let output = vialog(&["query", "--lake", "gs://bucket/lake", "SELECT 1"]);
     assert_eq!(output.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&output.stderr).contains("s3://bucket/prefix"));

@@ -180,3 +180,29 @@ fn maintenance_changes_no_row_and_leaves_a_lake_that_others_read() {
     // With the copies, which only our views leave out: two of each ten come again, and one more.
     crate::foreign::read_by_others("maintenance_changes_no_row_and_leaves_a_lake_that_others_read", &lake, (481, 402));
 }
+
+#[test]
+fn what_the_log_says_of_a_file_and_damage_in_it_are_verified() {
+    let folder = tempfile::tempdir().unwrap();
+    let lake = folder.path().join("lake");
+    summary(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "keycloak", "--format", "json", &fixture("keycloak.jsonl")]);
+    let verified = || vialog(&["verify", lake.to_str().unwrap()]).status.code();
+    assert_eq!(verified(), Some(0));
+    // Whoever changes the times in the log hides a file from every query with a time in it.
+    let commit = lake.join("events/_delta_log/00000000000000000001.json");
+    let text = std::fs::read_to_string(&commit).unwrap();
+    let year = text.split("\\\"event_time\\\":\\\"").nth(1).unwrap()[..4].to_owned();
+    std::fs::write(&commit, text.replace(&format!("\\\"event_time\\\":\\\"{year}"), "\\\"event_time\\\":\\\"1999")).unwrap();
+    assert_eq!(verified(), Some(1));
+    std::fs::write(&commit, text).unwrap();
+    assert_eq!(verified(), Some(0));
+    let part = lake.join("events").join("row_kind=event");
+    let day = std::fs::read_dir(part).unwrap().next().unwrap().unwrap().path();
+    let file = std::fs::read_dir(day).unwrap().next().unwrap().unwrap().path();
+    let bytes = std::fs::read(&file).unwrap();
+    let mut damaged = bytes.clone();
+    let middle = bytes.len() / 3;
+    damaged[middle..middle + 64].fill(0xff);
+    std::fs::write(&file, damaged).unwrap();
+    assert_eq!(verified(), Some(1));
+}

@@ -166,7 +166,7 @@ impl Adapter {
     pub(crate) fn redact(&self, json: &mut Json<'_>, redactor: &Redactor<'_>) -> Vec<String> {
         let Self::Mapped(mapping) = self else { return redactor.element(json).paths };
         let mut paths = mapping.redact(json, redactor);
-        let kept = mapping.redact_kept(json, redactor);
+        let kept = mapping.redact_kept(json, redactor, &mut paths);
         paths.extend(redactor.element(json).paths);
         mapping.restore(json, kept);
         paths

@@ -24,7 +24,7 @@ use crate::json::{self, Json};
 use crate::keys::Keys;
 use crate::reader::Reader;
 use crate::redact::Redactor;
-use crate::reject::Reject;
+use crate::reject::{Code, Reject};
 use crate::time::TimeFormat;
 use expression::{Deaf, Expression, Notes, Scope};
 use found::Found;
@@ -42,6 +42,8 @@ const SPLIT: &[ColumnId] = &[
 
 /// Most events out of one element.
 const MAX_PARTS: usize = 10_000;
+/// Most items times members of the whole element.
+const MAX_LOOKS: usize = 2_000_000;
 
 /// Where a column's value came from, for people who check a mapping.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -92,12 +94,18 @@ impl Mapping {
     }
 
     /// Redacts what stands where a name says secret and the source means something else: from the inside only.
-    pub(crate) fn redact_kept(&self, element: &mut Json<'_>, redactor: &Redactor<'_>) -> Vec<(Path, Json<'static>)> {
+    pub(crate) fn redact_kept(
+        &self,
+        element: &mut Json<'_>,
+        redactor: &Redactor<'_>,
+        paths: &mut Vec<String>,
+    ) -> Vec<(Path, Json<'static>)> {
         let mut kept = Vec::new();
         for path in &self.keep {
             let Some(value) = self.find_mut(path, element) else { continue };
             let mut inner = std::mem::replace(value, Json::Null).into_owned();
-            redactor.element(&mut inner);
+            let inside = redactor.element(&mut inner).paths;
+            paths.extend(inside.iter().map(|below| path.pointer() + below));
             kept.push((path.clone(), inner));
         }
         kept
@@ -115,7 +123,7 @@ impl Mapping {
     /// Whether the element has no id of its own.
     pub(crate) fn needs_content_id(&self, element: &Json<'_>) -> bool {
         let part = self.part(element);
-        let has_id = |id: &Expression| id.find(Scope { top: element, part }, &mut Deaf).is_some();
+        let has_id = |id: &Expression| id.find(Scope { top: element, part }, &mut Deaf).and_then(Found::text).is_some();
         // With parts of its own, each part has an id or none.
         !self.id.as_ref().is_some_and(|(_, id)| has_id(id))
     }
@@ -154,6 +162,10 @@ impl Mapping {
         if items.is_empty() {
             return Ok(vec![self.event(Scope { top, part }, input, None, origins)]);
         }
+        // Every part may look at the whole: what that costs is bounded too.
+        if items.len() > MAX_PARTS || items.len().saturating_mul(top.members().len()) > MAX_LOOKS {
+            return Err(Reject::new(Code::TooLarge, format!("`{list}` has {} items, more than are taken apart", items.len())));
+        }
         let event = |(number, item)| {
             let scope = Scope { top, part: item };
             let named = name.as_ref().and_then(|name: &Expression| name.find(scope, &mut Deaf)?.text());
@@ -161,7 +173,7 @@ impl Mapping {
                 format!("{}/{number}{}", list.to_string().trim_start_matches('^'), named.map_or(String::new(), |name| format!("/{name}")));
             self.event(scope, input, Some(path), &mut None)
         };
-        Ok(items.iter().take(MAX_PARTS).enumerate().map(event).collect())
+        Ok(items.iter().enumerate().map(event).collect())
     }
 
     /// A value to be changed, of the part that is mapped or of the whole.
