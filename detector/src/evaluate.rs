@@ -10,7 +10,7 @@ use lake::alerts::Alert;
 use sha2::{Digest, Sha256};
 
 use crate::DetectorError;
-use crate::rule::Rule;
+use crate::rule::{Moments, Rule};
 
 /// Most event ids that an alert names.
 const MAX_EVIDENCE: usize = 20;
@@ -40,7 +40,8 @@ pub async fn evaluate(
     known: &BTreeSet<String>,
 ) -> Result<Findings, DetectorError> {
     let mut findings = Findings::default();
-    for batch in rows(rule, context, &rule.query, as_of_us).await? {
+    let moments = moments(rule, context, as_of_us).await?;
+    for batch in rows(rule, context, &rule.query, moments).await? {
         for alert in alerts_of(rule, &batch, now_us)? {
             if !known.contains(&alert.alert_id) && !findings.alerts.iter().any(|a| a.alert_id == alert.alert_id) {
                 findings.alerts.push(alert);
@@ -48,26 +49,35 @@ pub async fn evaluate(
         }
     }
     findings.alerts.sort_by(|a, b| (a.event_time, &a.alert_id).cmp(&(b.event_time, &b.alert_id)));
-    findings.learning = count(rule, context, rule.learning.as_deref(), as_of_us).await?;
-    findings.excluded = count(rule, context, rule.excluded.as_deref(), as_of_us).await?;
+    findings.learning = count(rule, context, rule.learning.as_deref(), moments).await?;
+    findings.excluded = count(rule, context, rule.excluded.as_deref(), moments).await?;
     if let Some(sql) = &rule.blind {
-        let batches = rows(rule, context, sql, as_of_us).await?;
+        let batches = rows(rule, context, sql, moments).await?;
         findings.blind = batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0));
     }
     Ok(findings)
 }
 
+/// When what is new happened.
+async fn moments(rule: &Rule, context: &SessionContext, as_of_us: i64) -> Result<Moments, DetectorError> {
+    let empty = Moments { as_of_us, new_from_us: as_of_us, new_to_us: as_of_us };
+    let sql = "SELECT CAST(MIN(event_time) AS BIGINT), CAST(MAX(event_time) AS BIGINT) FROM new_events";
+    let batches = rows(rule, context, sql, empty).await?;
+    let us = |i: usize| batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(i), 0)?.parse().ok());
+    Ok(us(0).zip(us(1)).map_or(empty, |(new_from_us, new_to_us)| Moments { new_from_us, new_to_us, ..empty }))
+}
+
 /// First value of a query that counts; 0 where the rule has none.
-async fn count(rule: &Rule, context: &SessionContext, sql: Option<&str>, as_of_us: i64) -> Result<u64, DetectorError> {
+async fn count(rule: &Rule, context: &SessionContext, sql: Option<&str>, moments: Moments) -> Result<u64, DetectorError> {
     let Some(sql) = sql else { return Ok(0) };
-    let batches = rows(rule, context, sql, as_of_us).await?;
+    let batches = rows(rule, context, sql, moments).await?;
     Ok(batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0)?.parse().ok()).unwrap_or(0))
 }
 
-async fn rows(rule: &Rule, context: &SessionContext, sql: &str, as_of_us: i64) -> Result<Vec<RecordBatch>, DetectorError> {
+async fn rows(rule: &Rule, context: &SessionContext, sql: &str, moments: Moments) -> Result<Vec<RecordBatch>, DetectorError> {
     let failed = |source| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(source) };
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = context.sql_with_options(&rule.filled(sql, as_of_us), options).await.map_err(failed)?;
+    let frame = context.sql_with_options(&rule.filled(sql, moments), options).await.map_err(failed)?;
     frame.collect().await.map_err(failed)
 }
 

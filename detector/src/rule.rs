@@ -1,7 +1,6 @@
 //! The rule file: metadata, parameters, SQL and tests; read, checked, and made ready to run.
 //!
-//! The SQL may name parameters as `{name}`, and `{as_of_us}`, the moment up to which the data counts as
-//! complete. It must give the columns of [`OUTPUT`], and may give `severity`. `learning` counts identities without
+//! The SQL may name parameters as `{name}`, and the [`Moments`] of a run. It must give the columns of [`OUTPUT`], and may give `severity`. `learning` counts identities without
 //! enough history, `excluded` those that the rule does not apply to; `blind` gives a sentence when it cannot see.
 
 use std::collections::BTreeMap;
@@ -170,7 +169,7 @@ impl Rule {
         if !missing.is_empty() {
             return Some(format!("the query must give the columns {}", missing.join(", ")));
         }
-        let unknown = placeholders(&self.query).into_iter().find(|p| p != "as_of_us" && !self.parameters.contains_key(p));
+        let unknown = placeholders(&self.query).into_iter().find(|p| !MOMENTS.contains(&p.as_str()) && !self.parameters.contains_key(p));
         unknown.map(|p| format!("the query names the parameter `{p}`, which is not listed"))
     }
 
@@ -181,9 +180,30 @@ impl Rule {
     }
 
     /// SQL with its parameters filled in.
-    pub fn filled(&self, sql: &str, as_of_us: i64) -> String {
-        let filled = sql.replace("{as_of_us}", &as_of_us.to_string());
+    pub fn filled(&self, sql: &str, moments: Moments) -> String {
+        let filled = moments.named().iter().fold(sql.to_owned(), |sql, (name, us)| sql.replace(&format!("{{{name}}}"), &us.to_string()));
         self.parameters.iter().fold(filled, |sql, (name, value)| sql.replace(&format!("{{{name}}}"), &value.to_string()))
+    }
+}
+
+/// Names of [`Moments`] in SQL.
+const MOMENTS: [&str; 3] = ["as_of_us", "new_from_us", "new_to_us"];
+
+/// Moments that SQL may name, microseconds since 1970.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moments {
+    /// Up to which the data counts as complete.
+    pub as_of_us: i64,
+    /// The earliest event that is new to the rule. As a number in the SQL it keeps files of other times unread.
+    pub new_from_us: i64,
+    /// The latest.
+    pub new_to_us: i64,
+}
+
+impl Moments {
+    fn named(self) -> [(&'static str, i64); 3] {
+        let [as_of, new_from, new_to] = MOMENTS;
+        [(as_of, self.as_of_us), (new_from, self.new_from_us), (new_to, self.new_to_us)]
     }
 }
 
