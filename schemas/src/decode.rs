@@ -7,10 +7,11 @@
 //! Limits: a record above 32 MiB is rejected with its first 64 KiB kept; `raw_payload` is cut at
 //! 1 MiB an element; of the key and the headers 4 KiB each are kept.
 
-use crate::adapters::{Adapter, Draft, Input};
+use crate::adapters::Adapter;
 use crate::cell::{Member, Struct};
 use crate::columns::Row;
 use crate::derive::{ocsf, principal_path};
+use crate::draft::{Draft, Input};
 use crate::envelope::{self, Element};
 use crate::json::{self, Json};
 use crate::kept::{self, Allowance, MAX_RAW_BYTES};

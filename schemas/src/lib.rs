@@ -11,6 +11,8 @@ pub mod cell;
 pub mod columns;
 pub mod decode;
 mod derive;
+mod destinations;
+pub mod draft;
 pub mod envelope;
 pub mod json;
 mod kept;

@@ -9,8 +9,8 @@ mod wire;
 
 use std::collections::BTreeMap;
 
-use crate::adapters::{Draft, Input, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::columns::Row;
+use crate::draft::{Draft, Input, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::json::Json;
 use crate::protobuf;
 use crate::reader::{Reader, TimeField};

@@ -4,9 +4,9 @@
 //! ends in `_ERROR`. The client is the agent where the grant is an agent's (client credentials, token
 //! exchange); the person is `userId`.
 
-use crate::adapters::{Draft, Input, set_address, set_time, unknown_shape};
 use crate::cell::Member;
 use crate::columns::Row;
+use crate::draft::{Draft, Input, set_address, set_time, unknown_shape};
 use crate::json::Json;
 use crate::reader::Reader;
 use crate::reject::Reject;

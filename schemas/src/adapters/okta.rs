@@ -4,9 +4,9 @@
 //! grants the agent is the `actor` and the person stands in `target[]`. Text that looks like a map
 //! (`"{level=LOW}"`) and text lists (`"openid, profile"`) are read as far as their shape allows.
 
-use crate::adapters::{Draft, Input, set_address, set_time, unknown_shape};
 use crate::cell::Member;
 use crate::columns::Row;
+use crate::draft::{Draft, Input, set_address, set_time, unknown_shape};
 use crate::json::Json;
 use crate::reader::{Reader, is_nothing};
 use crate::reject::Reject;

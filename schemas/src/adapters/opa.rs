@@ -5,8 +5,8 @@
 //! `indeterminate`. Who and what come from `input`, whose shape the policy's author chose; the common
 //! names are read and the rest is in `ext`.
 
-use crate::adapters::{Draft, Input, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::columns::Row;
+use crate::draft::{Draft, Input, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::json::Json;
 use crate::reader::Reader;
 use crate::reject::Reject;

@@ -4,9 +4,9 @@
 //! there is one, decides first. `subjects.user` may be `anonymous` while `user_id` is known. The chain
 //! never holds the person.
 
-use crate::adapters::{Draft, Input, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::cell::Member;
 use crate::columns::Row;
+use crate::draft::{Draft, Input, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::json::{self, Json};
 use crate::reader::Reader;
 use crate::reject::Reject;

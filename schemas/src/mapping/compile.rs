@@ -8,7 +8,7 @@ use serde_yaml_ng::Value as Yaml;
 use crate::cell::Kind;
 use crate::columns::{ColumnId, name};
 use crate::mapping::expression::{Change, Condition, Expression, Fields, Form, StructField, Wanted};
-use crate::mapping::file::Fault;
+use crate::mapping::fault::{Fault, fault};
 use crate::mapping::path::Path;
 use crate::time::TimeFormat;
 
@@ -233,10 +233,6 @@ fn order_fields(at: &str, expression: &mut Expression, wanted: &'static [crate::
         }
         _ => Err(fault(at, "this column is a list of structs: use `each` or `chain`")),
     }
-}
-
-pub(super) fn fault(at: &str, what: &str) -> Fault {
-    Fault { at: at.to_owned(), what: what.to_owned() }
 }
 
 pub(super) fn path(at: &str, text: &str) -> Result<Path, Fault> {

@@ -3,9 +3,10 @@
 //! For a mapping file the paths are those that were read. An adapter that is code does not say: there, the paths are
 //! those whose value is the same.
 
-use crate::adapters::{Adapter, Input};
+use crate::adapters::Adapter;
 use crate::cell::Cell;
 use crate::columns::{COLUMNS, Row};
+use crate::draft::Input;
 use crate::envelope::{self, Element};
 use crate::json::Json;
 use crate::keys::{Keys, hex};

@@ -9,19 +9,10 @@ use serde::Deserialize;
 use serde_yaml_ng::Value as Yaml;
 
 use crate::columns::ColumnId;
-use crate::mapping::compile::{Check, any_of, fault, one_of, path, paths};
+use crate::mapping::compile::{Check, any_of, one_of, path, paths};
 use crate::mapping::expression::{Condition, Expression};
+use crate::mapping::fault::{Fault, fault};
 use crate::mapping::path::Path;
-
-/// What is wrong with a mapping file.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{at}: {what}")]
-pub struct Fault {
-    /// Where in the file, such as `columns.delegator_id`.
-    pub at: String,
-    /// What is wrong, and what would be right.
-    pub what: String,
-}
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]

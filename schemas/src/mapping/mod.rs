@@ -9,17 +9,19 @@ pub mod check;
 mod compile;
 pub mod explain;
 mod expression;
+mod fault;
 mod file;
 mod found;
 mod path;
 
 use std::borrow::Cow;
 
-pub use file::{Fault, Mapping, MappingTest};
+pub use fault::Fault;
+pub use file::{Mapping, MappingTest};
 
-use crate::adapters::{Draft, Input, ParamsAsCame, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::cell::{Kind, Value};
 use crate::columns::{ColumnId, Row};
+use crate::draft::{Draft, Input, ParamsAsCame, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::json::{self, Json};
 use crate::keys::Keys;
 use crate::reader::Reader;
