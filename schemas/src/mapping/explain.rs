@@ -53,7 +53,8 @@ fn one(row: &Row, element: Option<&Json<'static>>, origins: &[Origin]) -> Explai
         }
         let traced = origins.iter().rev().find(|origin| origin.column == name).map(|origin| origin.paths.clone());
         let guessed = || element.filter(|_| origins.is_empty()).map_or_else(Vec::new, |json| same_value(json, &text));
-        let paths = traced.unwrap_or_else(guessed);
+        let said = |paths: Vec<String>| if paths.is_empty() { vec!["(said by the mapping)".to_owned()] } else { paths };
+        let paths = traced.map_or_else(guessed, said);
         explained.columns.push((name, text, paths));
     });
     explained

@@ -20,7 +20,7 @@ pub use fault::Fault;
 pub use file::{Mapping, MappingTest};
 
 use crate::cell::{Kind, Value};
-use crate::columns::{ColumnId, Row};
+use crate::columns::{ColumnId, Row, name};
 use crate::draft::{Draft, Input, ParamsAsCame, set_address, set_params, set_time, set_trace, unknown_shape};
 use crate::json::{self, Json};
 use crate::keys::Keys;
@@ -72,6 +72,19 @@ impl<'j> Notes<'j> for Listener<'_, 'j> {
 
     fn fault(&mut self, sentence: String) {
         self.reader.fault(sentence);
+    }
+}
+
+impl Listener<'_, '_> {
+    /// What was read since the last time was read for this column.
+    fn tell(&mut self, column: &'static str, origins: &mut Option<Vec<Origin>>) {
+        if let (Some(paths), Some(origins)) = (&mut self.paths, origins) {
+            origins.push(Origin { column, paths: std::mem::take(paths) });
+        }
+    }
+
+    fn forget(&mut self) {
+        self.paths.iter_mut().for_each(Vec::clear);
     }
 }
 
@@ -199,30 +212,32 @@ impl Mapping {
             row.put(*column, Value::Text(text.clone()));
         }
         self.time(&mut row, scope, &mut notes);
+        notes.tell(name::event_time, origins);
         for block in &self.blocks {
             if !block.when.iter().all(|condition| condition.holds(scope, &mut notes)) {
                 continue;
             }
+            notes.forget();
             for (column, expression) in &block.columns {
-                if let Some(paths) = &mut notes.paths {
-                    paths.clear();
-                }
-                let Some(value) = expression.find(scope, &mut notes) else { continue };
+                let Some(value) = expression.find(scope, &mut notes) else {
+                    notes.forget();
+                    continue;
+                };
                 if !value_of(value, *column).is_some_and(|value| row.put(*column, value)) {
                     input.reader.fault(format!("what `{}` should hold is no {}", column.column().name, column.column().kind.describe()));
                 }
-                if let (Some(paths), Some(origins)) = (&notes.paths, origins.as_mut()) {
-                    origins.push(Origin { column: column.column().name, paths: paths.clone() });
-                }
+                notes.tell(column.column().name, origins);
             }
         }
         self.set_parts(&mut row, scope, input, &mut notes);
+        notes.forget();
         let native_id = self.id.as_ref().and_then(|(_, id)| id.find(scope, &mut notes)?.text());
         // An item without an id of its own has that of its element, and says which part it is.
         let native_id = native_id.or_else(|| {
             let whole = Scope { part: self.part(scope.top), ..scope };
             self.id.as_ref().and_then(|(_, id)| id.find(whole, &mut notes)?.text())
         });
+        notes.tell(name::event_id, origins);
         let kind = self.id.as_ref().map_or("event", |(kind, _)| kind.as_str()).to_owned();
         Draft { row: row.into(), kind: kind.into(), native_id, path }
     }
