@@ -8,21 +8,18 @@
 //! Limits: one merge takes at most 8 MiB of files (some 80 MiB of rows), so that it fits in memory beside everything else.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
-use datafusion::prelude::SessionContext;
 use schemas::columns::name;
 use sha2::{Digest, Sha256};
 
 use crate::baselines::Baseline;
 use crate::decide::Step;
 use crate::layout::{COMPACT_TXN, data_file};
-use crate::snapshot::Snapshot;
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Replaced, Table, TableFile, random_id};
-use crate::{Lake, LakeError, TableName, alerts, events, file_rows, follow, parquet_file, seals};
+use crate::{Lake, LakeError, TableName, alerts, events, file_rows, follow, parquet_file, seals, snapshot};
 
 /// Commits after which a checkpoint is due.
 const CHECKPOINT_EVERY: u64 = 100;
@@ -190,7 +187,8 @@ async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) ->
     let Some(group) = merge_groups(table.data_files(), limit).into_iter().next() else { return Ok(None) };
     let number = table.recorded(COMPACT_TXN).unwrap_or(-1);
     let adds: Vec<_> = group.iter().map(|f| f.add.clone()).collect();
-    let batches = read(table, adds).await?;
+    let read = snapshot::read_without(table, adds, table.spec().partition_columns).await;
+    let batches = read.map_err(|e| LakeError::Rows(Box::new(e)))?;
     let places = file_rows::places(&batches);
     let Some(rows) = file_rows::files(&places).next() else { return Ok(None) };
     let (bytes, stats) = rows.encode(&batches, &[], table.spec().stats_columns)?;
@@ -216,23 +214,6 @@ async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) ->
         now_ms,
     };
     Ok(matches!(table.commit(&request)?, CommitOutcome::Committed { .. }).then_some(group.len()))
-}
-
-/// Rows of files without their partition columns.
-async fn read(table: &Table, files: Vec<crate::delta::Add>) -> Result<Vec<RecordBatch>, LakeError> {
-    let df = |e: datafusion::error::DataFusionError| LakeError::Rows(Box::new(e));
-    let mut config = datafusion::prelude::SessionConfig::new().with_target_partitions(1);
-    config.options_mut().execution.parquet.schema_force_view_types = false;
-    let context = SessionContext::new_with_config(config);
-    let kept: Vec<&str> = {
-        let spec = table.spec();
-        let names = spec.schema.fields().iter().map(|f| f.name().as_str());
-        names.filter(|n| !spec.partition_columns.contains(n)).collect()
-    };
-    let frame = context.read_table(Arc::new(Snapshot::files(table, files))).map_err(df)?;
-    let columns =
-        kept.iter().map(|name| datafusion::prelude::Expr::Column(datafusion::common::Column::from_name(*name))).collect::<Vec<_>>();
-    frame.select(columns).map_err(df)?.collect().await.map_err(df)
 }
 
 /// How many rows, and a sum of their hashes: the same rows in any order give the same. Rows of `events` have their leaf,

@@ -145,8 +145,14 @@ pub fn session_config() -> SessionConfig {
 
 /// The rows of these files, with all columns in the table's order.
 pub(crate) async fn read(table: &Table, files: Vec<Add>) -> Result<Vec<RecordBatch>> {
+    read_without(table, files, &[]).await
+}
+
+/// As [`read`], less some columns.
+pub(crate) async fn read_without(table: &Table, files: Vec<Add>, left_out: &[&str]) -> Result<Vec<RecordBatch>> {
     let context = SessionContext::new_with_config(session_config().with_target_partitions(1));
-    let columns = table.spec().schema.fields().iter().map(|f| Expr::Column(Column::from_name(f.name())));
+    let names = table.spec().schema.fields().iter().map(|f| f.name().as_str()).filter(|name| !left_out.contains(name));
+    let columns = names.map(|name| Expr::Column(Column::from_name(name)));
     context.read_table(Arc::new(Snapshot::files(table, files)))?.select(columns.collect::<Vec<_>>())?.collect().await
 }
 

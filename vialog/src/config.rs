@@ -221,9 +221,11 @@ fn feed(raw: &RawSource, environment: &str) -> Result<Feed> {
 
 /// The adapter of a name, or an error that lists them all.
 pub(crate) fn adapter(name: &str) -> Result<Adapter> {
-    let all = Adapter::all();
-    let names: Vec<&str> = all.iter().map(Adapter::name).collect();
-    Adapter::by_name(name).with_context(|| format!("`{name}` is no adapter; there are: {}", names.join(", ")))
+    Adapter::by_name(name).with_context(|| {
+        let all = Adapter::all();
+        let names: Vec<&str> = all.iter().map(Adapter::name).collect();
+        format!("`{name}` is no adapter; there are: {}", names.join(", "))
+    })
 }
 
 /// The adapter of a mapping file.
