@@ -28,21 +28,50 @@ SELECT tenant, 'agent:' || agent_id AS identity, event_date AS day, COUNT(*) AS 
 FROM new_events WHERE category = 'tool_call' AND agent_id IS NOT NULL
 GROUP BY 1, 2, 3";
 
+/// Terms of a job are its tools, destinations, servers and steps from one tool to the next; of an agent the networks that it
+/// comes from; of a tool the sets of its arguments; of a person the days with a sign-in.
 const TERMS_SQL: &str = "
 WITH calls AS (
-  SELECT tenant, 'job:' || agent_id || '/' || COALESCE(job_id, '') AS identity, tool_name, dest_entities, event_date
+  SELECT tenant, 'job:' || agent_id || '/' || COALESCE(job_id, '') AS identity, tool_name, COALESCE(mcp_server_id, mcp_server_name) AS server,
+    lag(tool_name) OVER (PARTITION BY tenant, agent_id, job_id, COALESCE(mcp_session_id, conversation_id, delegator_id) ORDER BY event_time, event_id) AS before,
+    dest_entities, event_date
   FROM new_events WHERE category = 'tool_call' AND agent_id IS NOT NULL
 ),
-dests AS (SELECT tenant, identity, event_date, unnest(dest_entities) AS dest FROM calls WHERE dest_entities IS NOT NULL)
-SELECT tenant, identity, 'tool' AS kind, tool_name AS term, event_date AS day, COUNT(*) AS n FROM calls WHERE tool_name IS NOT NULL GROUP BY 1, 2, 3, 4, 5
-UNION ALL
-SELECT tenant, identity, 'dest' AS kind, dest['type'] || ' ' || dest['value'] AS term, event_date AS day, COUNT(*) AS n FROM dests GROUP BY 1, 2, 3, 4, 5";
+dests AS (SELECT tenant, identity, event_date, unnest(dest_entities) AS dest FROM calls WHERE dest_entities IS NOT NULL),
+terms AS (
+  SELECT tenant, identity, 'tool' AS kind, tool_name AS term, event_date AS day FROM calls
+  UNION ALL SELECT tenant, identity, 'server', server, event_date FROM calls
+  UNION ALL SELECT tenant, identity, 'step', before || ' > ' || tool_name, event_date FROM calls
+  UNION ALL SELECT tenant, identity, 'dest', dest['type'] || ' ' || dest['value'], event_date FROM dests
+  UNION ALL SELECT tenant, 'agent:' || COALESCE(agent_id, client_id), 'network', COALESCE('AS' || CAST(asn AS VARCHAR), geo_country), event_date
+    FROM new_events WHERE category IN ('token', 'authn')
+  UNION ALL SELECT tenant, 'tool:' || COALESCE(mcp_server_id, mcp_server_name, '') || '/' || tool_name, 'arguments', array_to_string(arg_keys, ','), event_date
+    FROM new_events WHERE category = 'tool_call'
+  UNION ALL SELECT tenant, 'user:' || delegator_id, 'sign-in', activity, event_date
+    FROM new_events WHERE category = 'authn' AND outcome = 'success'
+)
+SELECT tenant, identity, kind, term, day, COUNT(*) AS n FROM terms WHERE identity IS NOT NULL AND term IS NOT NULL GROUP BY 1, 2, 3, 4, 5";
+
+/// Who was switched off or on, which tokens were revoked, what tools are defined as.
+const FACTS_SQL: &str = "
+WITH facts AS (
+  SELECT tenant, CASE WHEN resource_type ILIKE '%user%' THEN 'user:' ELSE 'agent:' END || resource_id AS identity,
+    CASE WHEN activity IN ('disable', 'delete') THEN 'disabled' ELSE 'enabled' END AS kind, activity AS value, event_date AS day, event_time, event_id
+  FROM new_events WHERE category = 'lifecycle' AND activity IN ('disable', 'delete', 'enable') AND outcome = 'success' AND resource_id IS NOT NULL
+  UNION ALL SELECT tenant, 'token:' || token_jti, 'revoked', activity, event_date, event_time, event_id
+    FROM new_events WHERE category = 'token' AND activity = 'revoke' AND outcome = 'success' AND token_jti IS NOT NULL
+  UNION ALL SELECT tenant, 'tool:' || COALESCE(mcp_server_id, mcp_server_name, '') || '/' || tool_name, 'definition', encode(tool_definition_sha256, 'hex'), event_date, event_time, event_id
+    FROM new_events WHERE tool_definition_sha256 IS NOT NULL AND tool_name IS NOT NULL
+)
+SELECT tenant, identity, kind, value, day, MIN(event_time) AS first_at, MAX(event_time) AS last_at, MIN(event_id) AS event_id, COUNT(*) AS n
+FROM facts GROUP BY 1, 2, 3, 4, 5";
 
 fn sql(kind: Baseline) -> &'static str {
     match kind {
         Baseline::Hours => HOURS_SQL,
         Baseline::Volumes => VOLUMES_SQL,
         Baseline::Terms => TERMS_SQL,
+        Baseline::Facts => FACTS_SQL,
     }
 }
 

@@ -10,7 +10,8 @@ use schemas::json;
 
 use crate::DetectorError;
 use crate::inventory::Inventory;
-use crate::rule::{Case, History, Rule};
+use crate::lists;
+use crate::rule::{Case, History, Rule, TestInventory};
 use crate::run::Detector;
 
 const ENVIRONMENT: &str = "development";
@@ -52,8 +53,11 @@ pub async fn run_case(rule: &Rule, case: &Case, folder: &str) -> Result<CaseResu
     }
     let events = case.events.iter().map(|event| row_of(rule, event)).collect::<Result<Vec<_>, _>>()?;
     commit(&lake, events, next)?;
-    let inventory =
-        Inventory { default_zone: None, identities: case.inventory.identities.clone(), holidays: case.inventory.holidays.clone() };
+    let TestInventory { identities, holidays, lists } = case.inventory.clone();
+    if let Some(what) = lists::fault(&lists) {
+        return Err(DetectorError::Rule { rule: rule.name.clone(), what });
+    }
+    let inventory = Inventory { default_zone: None, identities, holidays, lists };
     let detector = Detector { lake: &lake, rules: std::slice::from_ref(rule), inventory: &inventory };
     let report = detector.run(i64::MAX / 2, 0).await?;
     // Severity is compared where the test names it.
@@ -63,7 +67,7 @@ pub async fn run_case(rule: &Rule, case: &Case, folder: &str) -> Result<CaseResu
     let mut expected: Vec<String> = case.expect.iter().map(|e| named(&e.entity, e.severity.as_deref())).collect();
     found.sort();
     expected.sort();
-    let failure = report.failed.first().map(|(_, why)| why.clone());
+    let failure = report.failed().next().map(|(_, why)| why.to_owned());
     Ok(CaseResult { case: case.name.clone(), expected, found, failure })
 }
 

@@ -1,6 +1,6 @@
 //! One rule over the events of one span of versions: its SQL to alerts.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
@@ -28,7 +28,7 @@ pub struct Findings {
     pub blind: Option<String>,
 }
 
-/// Runs a rule in a session that has `new_events`. `known` are alert ids that are there already.
+/// Runs a rule in a session that has `new_events`; alerts that are there already are left out.
 ///
 /// # Errors
 /// When the SQL is wrong, or is anything but a query.
@@ -37,17 +37,19 @@ pub async fn evaluate(
     context: &SessionContext,
     as_of_us: i64,
     now_us: i64,
-    known: &BTreeSet<String>,
 ) -> Result<Findings, DetectorError> {
     let mut findings = Findings::default();
     let moments = moments(rule, context, as_of_us).await?;
+    let mut by_id = BTreeMap::new();
     for batch in rows(rule, context, &rule.query, moments).await? {
         for alert in alerts_of(rule, &batch, now_us)? {
-            if !known.contains(&alert.alert_id) && !findings.alerts.iter().any(|a| a.alert_id == alert.alert_id) {
-                findings.alerts.push(alert);
-            }
+            by_id.entry(alert.alert_id.clone()).or_insert(alert);
         }
     }
+    if !by_id.is_empty() {
+        known_alerts(rule, context).await?.iter().for_each(|id| drop(by_id.remove(id)));
+    }
+    findings.alerts = by_id.into_values().collect();
     findings.alerts.sort_by(|a, b| (a.event_time, &a.alert_id).cmp(&(b.event_time, &b.alert_id)));
     findings.learning = count(rule, context, rule.learning.as_deref(), moments).await?;
     findings.excluded = count(rule, context, rule.excluded.as_deref(), moments).await?;
@@ -56,6 +58,15 @@ pub async fn evaluate(
         findings.blind = batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0));
     }
     Ok(findings)
+}
+
+/// Ids of the alerts of a rule.
+async fn known_alerts(rule: &Rule, context: &SessionContext) -> Result<Vec<String>, DetectorError> {
+    let failed = |source| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(source) };
+    let sql = format!("SELECT alert_id FROM alerts WHERE rule_id = '{}'", rule.name.replace('\'', "''"));
+    let batches = context.sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)?;
+    let ids = |batch: &RecordBatch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
+    Ok(batches.iter().flat_map(ids).collect())
 }
 
 /// When what is new happened.

@@ -1,7 +1,7 @@
 //! What people say about identities: zone, country, peer group, and the holidays of each country.
 //!
 //! An inventory is a folder with `identities.csv` (`identity,zone,country,peer_group[,tenant]`) and `holidays.csv`
-//! (`country,day`); either may be missing. An identity is written as baselines write it: `user:<id>` or `agent:<id>`.
+//! (`country,day`), and the [`lists`]; any may be missing. An identity is written as baselines write it: `user:<id>` or `agent:<id>`.
 //! Who is not listed is taken to live in the default zone, without holidays. Limits: 16 MiB a file.
 
 use std::collections::BTreeMap;
@@ -17,9 +17,7 @@ use datafusion::prelude::SessionContext;
 use lake::views;
 
 use crate::DetectorError;
-
-const MAX_BYTES: u64 = 16 << 20;
-const DEFAULT_TENANT: &str = "default";
+use crate::lists::{self, DEFAULT_TENANT, Lists, rows};
 
 /// One identity.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]
@@ -56,6 +54,8 @@ pub struct Inventory {
     pub identities: Vec<Identity>,
     /// Holidays.
     pub holidays: Vec<Holiday>,
+    /// What is known, allowed or expected.
+    pub lists: Lists,
 }
 
 impl Inventory {
@@ -66,7 +66,7 @@ impl Inventory {
     pub fn read(folder: &Path, default_zone: Option<String>) -> Result<Self, DetectorError> {
         let identities = rows(&folder.join("identities.csv"))?;
         let holidays = rows(&folder.join("holidays.csv"))?;
-        let inventory = Self { default_zone, identities, holidays };
+        let inventory = Self { default_zone, identities, holidays, lists: lists::read(folder)? };
         match inventory.fault() {
             Some(what) => Err(DetectorError::Inventory { path: folder.display().to_string(), what }),
             None => Ok(inventory),
@@ -116,6 +116,9 @@ impl Inventory {
                 ("day", Arc::new(Date32Array::from_iter_values(numbers))),
             ],
         )?;
+        for (name, columns) in lists::tables(&self.lists) {
+            register(context, name, columns)?;
+        }
         let (zone, known) = (self.default_zone.as_deref().unwrap_or("UTC"), self.default_zone.is_some());
         register(context, "defaults", vec![("zone", texts(vec![Some(zone)])), ("is_known", Arc::new(BooleanArray::from(vec![known])))])
     }
@@ -132,19 +135,6 @@ fn register(context: &SessionContext, name: &str, columns: Vec<(&str, ArrayRef)>
     let failed = |source: arrow::error::ArrowError| DetectorError::Sql { rule: name.to_owned(), source: Box::new(source.into()) };
     let batch = RecordBatch::try_new(Arc::clone(&schema), columns.into_iter().map(|(_, column)| column).collect()).map_err(failed)?;
     Ok(views::register_rows(context, name, schema, vec![batch])?)
-}
-
-fn rows<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, DetectorError> {
-    let failed = |source| DetectorError::File { path: path.display().to_string(), source };
-    if !path.exists() {
-        return Ok(Vec::new());
-    }
-    if std::fs::metadata(path).map_err(failed)?.len() > MAX_BYTES {
-        return Err(DetectorError::Inventory { path: path.display().to_string(), what: "it is larger than 16 MiB".into() });
-    }
-    let mut reader = csv::Reader::from_path(path).map_err(|e| failed(std::io::Error::other(e)))?;
-    let wrong = |e: csv::Error| DetectorError::Inventory { path: path.display().to_string(), what: e.to_string() };
-    reader.deserialize().collect::<Result<Vec<T>, _>>().map_err(wrong)
 }
 
 #[cfg(test)]

@@ -13,6 +13,7 @@ pub mod check;
 pub mod evaluate;
 mod functions;
 pub mod inventory;
+pub mod lists;
 pub mod rule;
 pub mod run;
 

@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::DetectorError;
 
@@ -42,9 +42,9 @@ pub struct Rule {
     pub required_fields: Vec<String>,
     /// Framework ids, each framework with its version.
     pub taxonomy: BTreeMap<String, Vec<String>>,
-    /// Numbers that the SQL names.
+    /// Values that the SQL names.
     #[serde(default)]
-    pub parameters: BTreeMap<String, f64>,
+    pub parameters: BTreeMap<String, Parameter>,
     /// What to do with an alert.
     pub triage: Vec<String>,
     /// What it misses.
@@ -59,6 +59,39 @@ pub struct Rule {
     pub blind: Option<String>,
     /// Its tests.
     pub tests: Vec<Case>,
+}
+
+/// Value of a parameter, as a rule file or a configuration writes it.
+#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
+#[serde(untagged)]
+pub enum Parameter {
+    /// A number.
+    Number(f64),
+    /// A text; in SQL a literal.
+    Text(String),
+    /// Texts; in SQL what stands in the brackets of `IN (...)`.
+    Texts(Vec<String>),
+}
+
+impl Parameter {
+    /// As SQL has it. No text can leave its literal.
+    fn as_sql(&self) -> String {
+        let literal = |text: &String| format!("'{}'", text.replace('\'', "''"));
+        match self {
+            Self::Number(number) => number.to_string(),
+            Self::Text(text) => literal(text),
+            // Nothing is in an empty list.
+            Self::Texts(texts) if texts.is_empty() => "NULL".into(),
+            Self::Texts(texts) => texts.iter().map(literal).collect::<Vec<_>>().join(", "),
+        }
+    }
+
+    fn number(&self) -> Option<f64> {
+        match self {
+            Self::Number(number) => Some(*number),
+            Self::Text(_) | Self::Texts(_) => None,
+        }
+    }
 }
 
 /// One test: given history and events, expect alerts.
@@ -90,6 +123,9 @@ pub struct TestInventory {
     /// Holidays.
     #[serde(default)]
     pub holidays: Vec<crate::inventory::Holiday>,
+    /// Lists: name to rows.
+    #[serde(default)]
+    pub lists: crate::lists::Lists,
 }
 
 /// Repeated events: on each of `days` days from `first`, `each` events in each hour.
@@ -175,35 +211,42 @@ impl Rule {
 
     /// How long another source may take to say its part, microseconds: the parameter `settle_minutes`.
     pub fn settle_us(&self) -> i64 {
-        let minutes = self.parameters.get("settle_minutes").copied().unwrap_or(0.0);
+        let minutes = self.parameters.get("settle_minutes").and_then(Parameter::number).unwrap_or(0.0);
         (minutes * 60e6) as i64
     }
 
     /// SQL with its parameters filled in.
     pub fn filled(&self, sql: &str, moments: Moments) -> String {
-        let filled = moments.named().iter().fold(sql.to_owned(), |sql, (name, us)| sql.replace(&format!("{{{name}}}"), &us.to_string()));
-        self.parameters.iter().fold(filled, |sql, (name, value)| sql.replace(&format!("{{{name}}}"), &value.to_string()))
+        let filled = moments.named().iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(&format!("{{{name}}}"), value));
+        self.parameters.iter().fold(filled, |sql, (name, value)| sql.replace(&format!("{{{name}}}"), &value.as_sql()))
     }
 }
 
 /// Names of [`Moments`] in SQL.
-const MOMENTS: [&str; 3] = ["as_of_us", "new_from_us", "new_to_us"];
+const MOMENTS: [&str; 5] = ["as_of_us", "new_from_us", "new_to_us", "new_from_day", "new_to_day"];
 
-/// Moments that SQL may name, microseconds since 1970.
+/// Moments that SQL may name, microseconds since 1970. As numbers in the SQL they keep files of other times unread.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Moments {
     /// Up to which the data counts as complete.
     pub as_of_us: i64,
-    /// The earliest event that is new to the rule. As a number in the SQL it keeps files of other times unread.
+    /// The earliest event that is new to the rule.
     pub new_from_us: i64,
     /// The latest.
     pub new_to_us: i64,
 }
 
 impl Moments {
-    fn named(self) -> [(&'static str, i64); 3] {
-        let [as_of, new_from, new_to] = MOMENTS;
-        [(as_of, self.as_of_us), (new_from, self.new_from_us), (new_to, self.new_to_us)]
+    fn named(self) -> [(&'static str, String); 5] {
+        let [as_of, new_from, new_to, from_day, to_day] = MOMENTS;
+        let day = |us: i64| format!("arrow_cast({}, 'Date32')", schemas::time::day_of(us));
+        [
+            (as_of, self.as_of_us.to_string()),
+            (new_from, self.new_from_us.to_string()),
+            (new_to, self.new_to_us.to_string()),
+            (from_day, day(self.new_from_us)),
+            (to_day, day(self.new_to_us)),
+        ]
     }
 }
 

@@ -1,10 +1,11 @@
 //! All rules to the end of the data: learn, evaluate what is new to each rule, commit alerts with the cursor.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
+use std::time::Instant;
 
 use datafusion::prelude::SessionContext;
-use lake::alerts::{self, Alert, RuleStep};
-use lake::table::CommitOutcome;
+use lake::alerts::{self, Alert, RuleCursor, RuleStep};
+use lake::table::{CommitOutcome, Table};
 use lake::views::{self, Window};
 use lake::{Lake, events, follow};
 
@@ -18,14 +19,65 @@ use crate::{DetectorError, baseline, evaluate, functions};
 pub struct RunReport {
     /// Alerts that are new.
     pub alerts: Vec<Alert>,
-    /// Rules and how many identities each is still learning.
-    pub learning: Vec<(String, u64)>,
-    /// Rules and how many identities each does not apply to.
-    pub excluded: Vec<(String, u64)>,
+    /// The rules that ran.
+    pub rules: Vec<RuleRun>,
+    /// How long copies and baselines took, milliseconds.
+    pub learning_ms: u128,
+}
+
+/// How a rule ran.
+#[derive(Debug, Clone)]
+pub struct RuleRun {
+    /// Its name.
+    pub rule: String,
+    /// How long it took, milliseconds.
+    pub took_ms: u128,
+    /// What came of it.
+    pub outcome: RuleOutcome,
+}
+
+/// What came of a run of a rule.
+#[derive(Debug, Clone)]
+pub enum RuleOutcome {
+    /// It ran.
+    Ran {
+        /// Alerts that it found.
+        alerts: usize,
+        /// Identities that it is still learning.
+        learning: u64,
+        /// Identities that it does not apply to.
+        excluded: u64,
+        /// Why it cannot see, when it cannot.
+        blind: Option<String>,
+    },
+    /// It failed; the others ran.
+    Failed(String),
+}
+
+impl RunReport {
+    /// Rules that failed, and why.
+    pub fn failed(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules.iter().filter_map(|run| match &run.outcome {
+            RuleOutcome::Failed(why) => Some((run.rule.as_str(), why.as_str())),
+            RuleOutcome::Ran { .. } => None,
+        })
+    }
+
     /// Rules that cannot see, and why.
-    pub blind: Vec<(String, String)>,
-    /// Rules that failed, and why; the others ran.
-    pub failed: Vec<(String, String)>,
+    pub fn blind(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.rules.iter().filter_map(|run| match &run.outcome {
+            RuleOutcome::Ran { blind: Some(why), .. } => Some((run.rule.as_str(), why.as_str())),
+            _ => None,
+        })
+    }
+
+    /// Rules, how many identities each is still learning, and how many it does not apply to.
+    pub fn unjudged(&self) -> impl Iterator<Item = (&str, u64, u64)> {
+        self.rules.iter().filter_map(|run| match &run.outcome {
+            RuleOutcome::Ran { learning, excluded, .. } => Some((run.rule.as_str(), *learning, *excluded)),
+            RuleOutcome::Failed(_) => None,
+        })
+    }
 }
 
 /// What a detector works with.
@@ -46,30 +98,49 @@ impl Detector<'_> {
     /// When the lake cannot be read or written; a rule that fails is in the report.
     pub async fn run(&self, as_of_us: i64, now_us: i64) -> Result<RunReport, DetectorError> {
         let mut report = RunReport::default();
+        let clock = Instant::now();
         follow::advance(self.lake, now_us / 1000).await?;
         let Some(up_to) = views::decided_version(self.lake)? else { return Ok(report) };
         baseline::learn(self.lake, up_to, now_us / 1000).await?;
+        report.learning_ms = clock.elapsed().as_millis();
+        // Rules that stand at the same version share a session: cursors are read before the alerts that it shows.
         let table = alerts::open(self.lake)?;
+        let mut by_cursor: BTreeMap<Option<u64>, Vec<(&Rule, RuleCursor)>> = BTreeMap::new();
         for rule in self.rules {
             let cursor = alerts::cursor(&table, &rule.name);
-            if cursor.settled.is_some_and(|v| v >= up_to) {
-                continue;
+            if cursor.settled.is_none_or(|v| v < up_to) {
+                by_cursor.entry(cursor.settled).or_default().push((rule, cursor));
             }
-            let context = self.session(Window { up_to: Some(up_to), after: Some(cursor.settled) }).await?;
-            let known = known_alerts(&context, rule).await?;
-            match evaluate::evaluate(rule, &context, as_of_us, now_us, &known).await {
-                Err(error) => report.failed.push((rule.name.clone(), chain(&error))),
-                Ok(found) => {
-                    // Not past what another source may still answer.
-                    let limit_us = as_of_us.saturating_sub(rule.settle_us());
-                    let settled = events::settled_version(self.lake, cursor.settled, up_to, limit_us)?;
-                    let step = RuleStep { seen: up_to, settled, alerts: &found.alerts };
-                    let outcome = alerts::append(&table, &cursor, &step, now_us / 1000)?;
-                    report.take(rule, found, outcome);
-                }
+        }
+        for (settled, due) in by_cursor {
+            let context = self.session(Window { up_to: Some(up_to), after: Some(settled) }).await?;
+            let round = Round { context, table: &table, up_to, as_of_us, now_us };
+            for (rule, cursor) in due {
+                let clock = Instant::now();
+                let (outcome, alerts) = self.run_rule(rule, &cursor, &round).await?;
+                report.alerts.extend(alerts);
+                report.rules.push(RuleRun { rule: rule.name.clone(), took_ms: clock.elapsed().as_millis(), outcome });
             }
         }
         Ok(report)
+    }
+
+    /// What came of a rule, and the alerts that are new.
+    async fn run_rule(&self, rule: &Rule, cursor: &RuleCursor, round: &Round<'_>) -> Result<(RuleOutcome, Vec<Alert>), DetectorError> {
+        let Findings { alerts, learning, excluded, blind } =
+            match evaluate::evaluate(rule, &round.context, round.as_of_us, round.now_us).await {
+                Ok(findings) => findings,
+                Err(error) => return Ok((RuleOutcome::Failed(chain(&error)), Vec::new())),
+            };
+        // Not past what another source may still answer.
+        let limit_us = round.as_of_us.saturating_sub(rule.settle_us());
+        let settled = events::settled_version(self.lake, cursor.settled, round.up_to, limit_us)?;
+        let step = RuleStep { seen: round.up_to, settled, alerts: &alerts };
+        let committed = alerts::append(round.table, cursor, &step, round.now_us / 1000)?;
+        let outcome = RuleOutcome::Ran { alerts: alerts.len(), learning, excluded, blind };
+        // Otherwise another detector was faster, and its alerts are the same.
+        let is_new = matches!(committed, CommitOutcome::Committed { .. });
+        Ok((outcome, if is_new { alerts } else { Vec::new() }))
     }
 
     async fn session(&self, window: Window) -> Result<SessionContext, DetectorError> {
@@ -80,27 +151,13 @@ impl Detector<'_> {
     }
 }
 
-impl RunReport {
-    fn take(&mut self, rule: &Rule, found: Findings, outcome: CommitOutcome) {
-        for (list, count) in [(&mut self.learning, found.learning), (&mut self.excluded, found.excluded)] {
-            if count > 0 {
-                list.push((rule.name.clone(), count));
-            }
-        }
-        self.blind.extend(found.blind.map(|why| (rule.name.clone(), why)));
-        // Otherwise another detector was faster, and its alerts are the same.
-        if matches!(outcome, CommitOutcome::Committed { .. }) {
-            self.alerts.extend(found.alerts);
-        }
-    }
-}
-
-async fn known_alerts(context: &SessionContext, rule: &Rule) -> Result<BTreeSet<String>, DetectorError> {
-    use arrow::array::AsArray;
-    let failed = |source| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(source) };
-    let sql = format!("SELECT alert_id FROM alerts WHERE rule_id = '{}'", rule.name.replace('\'', "''"));
-    let batches = context.sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)?;
-    Ok(batches.iter().flat_map(|b| b.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()).collect())
+/// What rules that stand at the same version run on.
+struct Round<'a> {
+    context: SessionContext,
+    table: &'a Table,
+    up_to: u64,
+    as_of_us: i64,
+    now_us: i64,
 }
 
 /// An error with its causes in one line.

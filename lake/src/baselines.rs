@@ -21,17 +21,24 @@ pub enum Baseline {
     Volumes,
     /// Terms by identity and day: `tenant, identity, kind, term, day, n`.
     Terms,
+    /// What holds from a moment on, and is asked for however long ago it was said:
+    /// `tenant, identity, kind, value, day, first_at, last_at, event_id, n`.
+    Facts,
 }
+
+/// The column that all kinds have statistics of: bound it by a literal, and files of other days stay unread.
+pub(crate) const DAY: &str = "day";
 
 impl Baseline {
     /// All kinds.
-    pub const ALL: &'static [Baseline] = &[Self::Hours, Self::Volumes, Self::Terms];
+    pub const ALL: &'static [Baseline] = &[Self::Hours, Self::Volumes, Self::Terms, Self::Facts];
 
     pub(crate) fn table(self) -> TableName {
         match self {
             Self::Hours => TableName::BaselineHours,
             Self::Volumes => TableName::BaselineVolumes,
             Self::Terms => TableName::BaselineTerms,
+            Self::Facts => TableName::BaselineFacts,
         }
     }
 
@@ -44,12 +51,12 @@ impl Baseline {
     pub fn schema(self) -> SchemaRef {
         let text = |name: &str| Field::new(name, DataType::Utf8, true);
         let long = |name: &str| Field::new(name, DataType::Int64, true);
-        let day = Field::new("day", DataType::Date32, true);
+        let day = Field::new(DAY, DataType::Date32, true);
+        let moment = |name: &str| Field::new(name, DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
         let version = long("events_version");
         let fields = match self {
             Self::Hours => {
-                let at = Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
-                vec![text("tenant"), text("identity"), day, at, long("n"), version]
+                vec![text("tenant"), text("identity"), day, moment("at"), long("n"), version]
             }
             Self::Volumes => vec![
                 text("tenant"),
@@ -63,6 +70,18 @@ impl Baseline {
                 version,
             ],
             Self::Terms => vec![text("tenant"), text("identity"), text("kind"), text("term"), day, long("n"), version],
+            Self::Facts => vec![
+                text("tenant"),
+                text("identity"),
+                text("kind"),
+                text("value"),
+                day,
+                moment("first_at"),
+                moment("last_at"),
+                text("event_id"),
+                long("n"),
+                version,
+            ],
         };
         Arc::new(Schema::new(fields))
     }
@@ -72,7 +91,7 @@ impl Baseline {
     /// # Errors
     /// When its log cannot be read.
     pub fn open(self, lake: &Lake) -> Result<Table, LakeError> {
-        lake.table(self.table(), TableSpec { schema: self.schema(), partition_columns: &[], stats_columns: "" })
+        lake.table(self.table(), TableSpec { schema: self.schema(), partition_columns: &[], stats_columns: DAY })
     }
 
     /// Version of `events` that it covers.

@@ -9,8 +9,8 @@ use crate::layout::IDENTITY_FILE;
 use crate::place::Place;
 use crate::{LakeError, io_error};
 
-/// 2: salts of fields come from one of their row.
-const FORMAT: u32 = 2;
+/// 2: salts of fields come from one of their row. 3: baselines keep statistics of their days.
+const FORMAT: u32 = 3;
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -19,12 +19,14 @@ pub enum TableName {
     BaselineVolumes,
     /// Day rows of terms seen.
     BaselineTerms,
+    /// What holds from a moment on.
+    BaselineFacts,
 }
 
 impl TableName {
     /// All tables.
     pub const ALL: &'static [TableName] =
-        &[Self::Events, Self::Copies, Self::Seals, Self::Alerts, Self::BaselineHours, Self::BaselineVolumes, Self::BaselineTerms];
+        &[Self::Events, Self::Copies, Self::Seals, Self::Alerts, Self::BaselineHours, Self::BaselineVolumes, Self::BaselineTerms, Self::BaselineFacts];
 
     /// Folder of the table, and its name in SQL where it is a view of its own.
     pub fn as_str(self) -> &'static str {
@@ -36,6 +38,7 @@ impl TableName {
             Self::BaselineHours => "baseline_hours",
             Self::BaselineVolumes => "baseline_volumes",
             Self::BaselineTerms => "baseline_terms",
+            Self::BaselineFacts => "baseline_facts",
         }
     }
 }

@@ -7,8 +7,9 @@ use std::sync::Arc;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::{Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{Date32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
+use chrono::NaiveDate;
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{Compression, ZstdLevel};
@@ -80,15 +81,22 @@ struct Statistics {
 struct ColumnStatistics {
     name: String,
     nulls: usize,
-    /// Lowest and highest value; microseconds of a time.
+    /// Lowest and highest value; microseconds of a time, days of a date.
     bounds: Option<(i64, i64)>,
-    is_time: bool,
+    unit: Unit,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Unit {
+    Number,
+    Time,
+    Day,
 }
 
 impl Statistics {
     fn of(stats_columns: &str) -> Self {
         let names = stats_columns.split(',').filter(|n| !n.is_empty());
-        let columns = names.map(|name| ColumnStatistics { name: name.to_owned(), nulls: 0, bounds: None, is_time: false });
+        let columns = names.map(|name| ColumnStatistics { name: name.to_owned(), nulls: 0, bounds: None, unit: Unit::Number });
         Self { rows: 0, columns: columns.collect() }
     }
 
@@ -98,9 +106,15 @@ impl Statistics {
             let Some(column) = batch.column_by_name(&known.name) else { continue };
             known.nulls += column.null_count();
             let times = column.as_primitive_opt::<TimestampMicrosecondType>();
-            known.is_time |= times.is_some();
+            let days = column.as_primitive_opt::<Date32Type>();
             let longs = column.as_primitive_opt::<Int64Type>();
+            known.unit = match (times, days) {
+                (Some(_), _) => Unit::Time,
+                (_, Some(_)) => Unit::Day,
+                _ => Unit::Number,
+            };
             let bounds = times.and_then(|c| min(c).zip(max(c))).or(longs.and_then(|c| min(c).zip(max(c))));
+            let bounds = bounds.or(days.and_then(|c| Some((min(c)?.into(), max(c)?.into()))));
             known.bounds = match (known.bounds, bounds) {
                 (Some((low, high)), Some((lower, higher))) => Some((low.min(lower), high.max(higher))),
                 (known, new) => known.or(new),
@@ -114,9 +128,10 @@ impl Statistics {
             nulls.insert(column.name.clone(), json!(column.nulls));
             let Some((low, high)) = column.bounds else { continue };
             // Delta cuts times to milliseconds: down for the lowest, up for the highest, so that both still bound.
-            let (low, high) = match column.is_time {
-                true => (json!(milliseconds(low.div_euclid(1000))), json!(milliseconds((high + 999).div_euclid(1000)))),
-                false => (json!(low), json!(high)),
+            let (low, high) = match column.unit {
+                Unit::Time => (json!(milliseconds(low.div_euclid(1000))), json!(milliseconds((high + 999).div_euclid(1000)))),
+                Unit::Day => (json!(date(low)), json!(date(high))),
+                Unit::Number => (json!(low), json!(high)),
             };
             lowest.insert(column.name.clone(), low);
             highest.insert(column.name.clone(), high);
@@ -133,6 +148,20 @@ pub(crate) fn bounds_us(stats: &str, column: &str) -> Option<(i64, i64)> {
         Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
     };
     Some((time("minValues")?, time("maxValues")?))
+}
+
+/// Lowest and highest day of a column in Delta statistics, days since 1970.
+pub(crate) fn bounds_days(stats: &str, column: &str) -> Option<(i64, i64)> {
+    let stats: Value = serde_json::from_str(stats).ok()?;
+    let day = |key: &str| {
+        let text = stats.get(key)?.get(column)?.as_str()?;
+        Some((text.parse::<NaiveDate>().ok()? - NaiveDate::default()).num_days())
+    };
+    Some((day("minValues")?, day("maxValues")?))
+}
+
+fn date(days: i64) -> String {
+    NaiveDate::default().checked_add_signed(chrono::Duration::days(days)).map_or_else(|| days.to_string(), |day| day.to_string())
 }
 
 fn milliseconds(ms: i64) -> String {

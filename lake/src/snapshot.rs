@@ -22,6 +22,7 @@ use datafusion::physical_plan::ExecutionPlan;
 use datafusion::prelude::{SessionConfig, SessionContext};
 use schemas::columns::name;
 
+use crate::baselines;
 use crate::delta::Add;
 use crate::parquet_file;
 use crate::place::Place;
@@ -45,6 +46,8 @@ struct File {
     partition_texts: Vec<(String, String)>,
     /// Lowest and highest event time, microseconds, when known.
     times: Option<(i64, i64)>,
+    /// Lowest and highest day of a baseline's rows, days since 1970, when known.
+    days: Option<(i64, i64)>,
 }
 
 impl Snapshot {
@@ -166,6 +169,7 @@ impl File {
             partition: partitions.iter().map(|field| partition_value(field, text(field).as_deref())).collect(),
             partition_texts: texts,
             times: add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time)),
+            days: add.stats.as_deref().and_then(|stats| parquet_file::bounds_days(stats, baselines::DAY)),
         }
     }
 
@@ -198,12 +202,35 @@ fn spread(files: Vec<PartitionedFile>, parts: usize) -> Vec<FileGroup> {
     groups.into_iter().map(FileGroup::new).collect()
 }
 
-/// What the filters say of partitions and of event time.
+/// What the filters say of partitions, of event time and of a baseline's day.
 #[derive(Debug, Default)]
 struct Bounds {
     equal: Vec<(String, String)>,
+    times: Range,
+    days: Range,
+}
+
+/// Bounds of one column; open ones are taken as closed: a file too many is read, never one too few.
+#[derive(Debug, Default)]
+struct Range {
     not_before: Option<i64>,
     not_after: Option<i64>,
+}
+
+impl Range {
+    fn narrow(&mut self, op: Operator, value: i64) {
+        if matches!(op, Operator::Gt | Operator::GtEq | Operator::Eq) {
+            self.not_before = Some(self.not_before.map_or(value, |old| old.max(value)));
+        }
+        if matches!(op, Operator::Lt | Operator::LtEq | Operator::Eq) {
+            self.not_after = Some(self.not_after.map_or(value, |old| old.min(value)));
+        }
+    }
+
+    fn meets(&self, known: Option<(i64, i64)>) -> bool {
+        let Some((low, high)) = known else { return true };
+        self.not_before.is_none_or(|bound| high >= bound) && self.not_after.is_none_or(|bound| low <= bound)
+    }
 }
 
 impl Bounds {
@@ -245,25 +272,15 @@ impl Bounds {
             self.equal.push((column.to_owned(), text.to_owned()));
             return;
         }
-        let ScalarValue::TimestampMicrosecond(Some(micros), _) = value else { return };
-        if column != name::event_time {
-            return;
-        }
-        // Open bounds are taken as closed: a file too many is read, never one too few.
-        if matches!(op, Operator::Gt | Operator::GtEq | Operator::Eq) {
-            self.not_before = Some(self.not_before.map_or(*micros, |old| old.max(*micros)));
-        }
-        if matches!(op, Operator::Lt | Operator::LtEq | Operator::Eq) {
-            self.not_after = Some(self.not_after.map_or(*micros, |old| old.min(*micros)));
+        match value {
+            ScalarValue::TimestampMicrosecond(Some(micros), _) if column == name::event_time => self.times.narrow(op, *micros),
+            ScalarValue::Date32(Some(days)) if column == baselines::DAY => self.days.narrow(op, i64::from(*days)),
+            _ => {}
         }
     }
 
     fn may_hold(&self, file: &File) -> bool {
         let differs = |(column, wanted): &(String, String)| file.partition_texts.iter().any(|(c, v)| c == column && v != wanted);
-        if self.equal.iter().any(differs) {
-            return false;
-        }
-        let Some((low, high)) = file.times else { return true };
-        self.not_before.is_none_or(|bound| high >= bound) && self.not_after.is_none_or(|bound| low <= bound)
+        !self.equal.iter().any(differs) && self.times.meets(file.times) && self.days.meets(file.days)
     }
 }

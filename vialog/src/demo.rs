@@ -172,7 +172,7 @@ impl Demo<'_> {
                 ),
             )?;
         }
-        for (rule, why) in &report.failed {
+        for (rule, why) in report.failed() {
             tracing::error!(rule, why, "a rule failed");
         }
         self.alerts.extend(report.alerts);

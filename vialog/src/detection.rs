@@ -43,19 +43,25 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
             tell::line(&format!("{:<8} {}  {}", alert.severity, schemas::time::print(alert.event_time), alert.reason))?;
         }
     }
-    for (rule, why) in &report.failed {
+    for (rule, why) in report.failed() {
         tracing::error!(rule, why, "a rule failed; the others ran");
     }
     if as_json {
-        let learning: u64 = report.learning.iter().map(|(_, n)| n).sum();
-        tell::object(&json!({ "rules": rules.len(), "alerts": report.alerts.len(), "learning": learning, "blind": report.blind.len() }))?;
+        let learning: u64 = report.unjudged().map(|(_, learning, _)| learning).sum();
+        tell::object(&json!({ "rules": rules.len(), "alerts": report.alerts.len(), "learning": learning, "blind": report.blind().count() }))?;
     } else {
-        report.learning.iter().try_for_each(|(rule, n)| tell::line(&format!("{rule} is still learning {n} identities")))?;
-        report.excluded.iter().try_for_each(|(rule, n)| tell::line(&format!("{rule} does not apply to {n} identities")))?;
-        report.blind.iter().try_for_each(|(rule, why)| tell::line(&format!("{rule} is BLIND: {why}")))?;
+        for (rule, learning, excluded) in report.unjudged() {
+            if learning > 0 {
+                tell::line(&format!("{rule} is still learning {learning} identities"))?;
+            }
+            if excluded > 0 {
+                tell::line(&format!("{rule} does not apply to {excluded} identities"))?;
+            }
+        }
+        report.blind().try_for_each(|(rule, why)| tell::line(&format!("{rule} is BLIND: {why}")))?;
         tell::line(&format!("{} rules, {} new alerts", rules.len(), report.alerts.len()))?;
     }
-    Ok(ExitCode::from(u8::from(!report.failed.is_empty())))
+    Ok(ExitCode::from(u8::from(report.failed().next().is_some())))
 }
 
 /// `rules list`.
