@@ -1,19 +1,30 @@
 //! One rule over the events of one span of versions: its SQL to alerts.
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use datafusion::error::DataFusionError;
+use datafusion::physical_plan::collect;
 use datafusion::prelude::{SQLOptions, SessionContext};
+use futures::FutureExt;
 use lake::alerts::Alert;
+use lake::views;
 use sha2::{Digest, Sha256};
 
 use crate::DetectorError;
-use crate::rule::{Moments, Rule};
+use crate::rule::{Moments, Rule, StepTable};
 
 /// Most event ids that an alert names.
 const MAX_EVIDENCE: usize = 20;
+/// Most bytes of a table that a rule makes on its way.
+const MAX_TABLE_BYTES: usize = 512 << 20;
+/// Longest that a rule may take for a step; history that is imported at once is a step.
+const TIME_LIMIT: Duration = Duration::from_mins(10);
 
 /// What a rule found.
 #[derive(Debug, Clone, Default)]
@@ -28,68 +39,118 @@ pub struct Findings {
     pub blind: Option<String>,
 }
 
-/// Runs a rule in a session that has `new_events`; alerts that are there already are left out.
+/// Runs a rule in a session that has `new_events`; alerts that are there already are left out. A rule that takes too
+/// long, or panics, fails alone.
 ///
 /// # Errors
-/// When the SQL is wrong, or is anything but a query.
-pub async fn evaluate(
-    rule: &Rule,
-    context: &SessionContext,
-    as_of_us: i64,
+/// When the SQL is wrong, takes too long or too much memory, or is anything but a query.
+pub async fn evaluate(rule: &Rule, context: &SessionContext, as_of_us: i64, now_us: i64) -> Result<Findings, DetectorError> {
+    let mut evaluation = Evaluation { rule, context, moments: Moments { as_of_us, new_from_us: as_of_us, new_to_us: as_of_us }, now_us };
+    let run = AssertUnwindSafe(tokio::time::timeout(TIME_LIMIT, evaluation.run())).catch_unwind().await;
+    let dropped = rule.tables.iter().try_for_each(|table| context.deregister_table(table.name.as_str()).map(drop));
+    let limits = |what: String| DetectorError::Rule { rule: rule.name.clone(), what };
+    let findings = run.map_err(|_| limits("it panicked, which is a fault of the program; please report it".into()))?;
+    let findings = findings.map_err(|_| limits(format!("it took more than {} minutes", TIME_LIMIT.as_secs() / 60)))?;
+    dropped.map_err(|source| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(source) })?;
+    findings
+}
+
+/// A rule on its way.
+struct Evaluation<'a> {
+    rule: &'a Rule,
+    context: &'a SessionContext,
+    moments: Moments,
     now_us: i64,
-) -> Result<Findings, DetectorError> {
-    let mut findings = Findings::default();
-    let moments = moments(rule, context, as_of_us).await?;
-    let mut by_id = BTreeMap::new();
-    for batch in rows(rule, context, &rule.query, moments).await? {
-        for alert in alerts_of(rule, &batch, now_us)? {
-            by_id.entry(alert.alert_id.clone()).or_insert(alert);
+}
+
+impl Evaluation<'_> {
+    async fn run(&mut self) -> Result<Findings, DetectorError> {
+        self.moments = self.moments().await?;
+        self.make_tables().await?;
+        let mut by_id = BTreeMap::new();
+        for batch in self.rows(&self.rule.query).await?.1 {
+            for alert in alerts_of(self.rule, &batch, self.now_us)? {
+                by_id.entry(alert.alert_id.clone()).or_insert(alert);
+            }
         }
+        if !by_id.is_empty() {
+            self.known_alerts().await?.iter().for_each(|id| drop(by_id.remove(id)));
+        }
+        let mut findings = Findings { alerts: by_id.into_values().collect(), ..Findings::default() };
+        findings.alerts.sort_by(|a, b| (a.event_time, &a.alert_id).cmp(&(b.event_time, &b.alert_id)));
+        findings.learning = self.count(self.rule.learning.as_deref()).await?;
+        findings.excluded = self.count(self.rule.excluded.as_deref()).await?;
+        if let Some(sql) = &self.rule.blind {
+            findings.blind = self.first_row(sql).await?.into_iter().next().flatten();
+        }
+        Ok(findings)
     }
-    if !by_id.is_empty() {
-        known_alerts(rule, context).await?.iter().for_each(|id| drop(by_id.remove(id)));
+
+    /// When what is new happened.
+    async fn moments(&self) -> Result<Moments, DetectorError> {
+        let sql = "SELECT CAST(MIN(event_time) AS BIGINT), CAST(MAX(event_time) AS BIGINT) FROM new_events";
+        let us: Vec<i64> = self.first_row(sql).await?.into_iter().flatten().filter_map(|text| text.parse().ok()).collect();
+        Ok(match us[..] {
+            [new_from_us, new_to_us] => Moments { new_from_us, new_to_us, ..self.moments },
+            _ => self.moments,
+        })
     }
-    findings.alerts = by_id.into_values().collect();
-    findings.alerts.sort_by(|a, b| (a.event_time, &a.alert_id).cmp(&(b.event_time, &b.alert_id)));
-    findings.learning = count(rule, context, rule.learning.as_deref(), moments).await?;
-    findings.excluded = count(rule, context, rule.excluded.as_deref(), moments).await?;
-    if let Some(sql) = &rule.blind {
-        let batches = rows(rule, context, sql, moments).await?;
-        findings.blind = batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0));
+
+    async fn make_tables(&self) -> Result<(), DetectorError> {
+        for StepTable { name, sql } in &self.rule.tables {
+            let wrong = |what| DetectorError::Rule { rule: self.rule.name.clone(), what };
+            if self.context.table_exist(name.as_str()).map_err(|e| self.failed(e))? {
+                return Err(wrong(format!("there is a table `{name}` already; name its own another way")));
+            }
+            let (schema, batches) = self.rows(sql).await?;
+            let size_bytes: usize = batches.iter().map(size_bytes).sum();
+            if size_bytes > MAX_TABLE_BYTES {
+                return Err(wrong(format!("its table `{name}` takes {} MiB, the limit is {}", size_bytes >> 20, MAX_TABLE_BYTES >> 20)));
+            }
+            views::register_rows(self.context, name, schema, batches)?;
+        }
+        Ok(())
     }
-    Ok(findings)
+
+    /// Ids of the alerts that the rule gave before.
+    async fn known_alerts(&self) -> Result<Vec<String>, DetectorError> {
+        let sql = format!("SELECT alert_id FROM alerts WHERE rule_id = '{}'", self.rule.name.replace('\'', "''"));
+        let batches = self.rows(&sql).await?.1;
+        let ids = |batch: &RecordBatch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
+        Ok(batches.iter().flat_map(ids).collect())
+    }
+
+    /// First value of a query that counts; 0 where the rule has none.
+    async fn count(&self, sql: Option<&str>) -> Result<u64, DetectorError> {
+        let Some(sql) = sql else { return Ok(0) };
+        Ok(self.first_row(sql).await?.first().and_then(|value| value.as_ref()?.parse().ok()).unwrap_or(0))
+    }
+
+    /// The first row of a query as texts; nothing when it has none.
+    async fn first_row(&self, sql: &str) -> Result<Vec<Option<String>>, DetectorError> {
+        let (_, batches) = self.rows(sql).await?;
+        let batch = batches.iter().find(|b| b.num_rows() > 0);
+        Ok(batch.map(|b| b.columns().iter().map(|column| text(column, 0)).collect()).unwrap_or_default())
+    }
+
+    async fn rows(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), DetectorError> {
+        let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+        let filled = self.rule.filled(sql, self.moments);
+        let frame = self.context.sql_with_options(&filled, options).await.map_err(|e| self.failed(e))?;
+        let task = Arc::new(frame.task_ctx());
+        let plan = frame.create_physical_plan().await.map_err(|e| self.failed(e))?;
+        let schema = plan.schema();
+        Ok((schema, collect(plan, task).await.map_err(|e| self.failed(e))?))
+    }
+
+    fn failed(&self, source: DataFusionError) -> DetectorError {
+        DetectorError::Sql { rule: self.rule.name.clone(), source: Box::new(source) }
+    }
 }
 
-/// Ids of the alerts of a rule.
-async fn known_alerts(rule: &Rule, context: &SessionContext) -> Result<Vec<String>, DetectorError> {
-    let failed = |source| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(source) };
-    let sql = format!("SELECT alert_id FROM alerts WHERE rule_id = '{}'", rule.name.replace('\'', "''"));
-    let batches = context.sql(&sql).await.map_err(failed)?.collect().await.map_err(failed)?;
-    let ids = |batch: &RecordBatch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
-    Ok(batches.iter().flat_map(ids).collect())
-}
-
-/// When what is new happened.
-async fn moments(rule: &Rule, context: &SessionContext, as_of_us: i64) -> Result<Moments, DetectorError> {
-    let empty = Moments { as_of_us, new_from_us: as_of_us, new_to_us: as_of_us };
-    let sql = "SELECT CAST(MIN(event_time) AS BIGINT), CAST(MAX(event_time) AS BIGINT) FROM new_events";
-    let batches = rows(rule, context, sql, empty).await?;
-    let us = |i: usize| batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(i), 0)?.parse().ok());
-    Ok(us(0).zip(us(1)).map_or(empty, |(new_from_us, new_to_us)| Moments { new_from_us, new_to_us, ..empty }))
-}
-
-/// First value of a query that counts; 0 where the rule has none.
-async fn count(rule: &Rule, context: &SessionContext, sql: Option<&str>, moments: Moments) -> Result<u64, DetectorError> {
-    let Some(sql) = sql else { return Ok(0) };
-    let batches = rows(rule, context, sql, moments).await?;
-    Ok(batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(0), 0)?.parse().ok()).unwrap_or(0))
-}
-
-async fn rows(rule: &Rule, context: &SessionContext, sql: &str, moments: Moments) -> Result<Vec<RecordBatch>, DetectorError> {
-    let failed = |source| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(source) };
-    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-    let frame = context.sql_with_options(&rule.filled(sql, moments), options).await.map_err(failed)?;
-    frame.collect().await.map_err(failed)
+/// Of its values; batches of an aggregation share one buffer, which would count for each of them.
+fn size_bytes(batch: &RecordBatch) -> usize {
+    batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }
 
 fn alerts_of(rule: &Rule, batch: &RecordBatch, now_us: i64) -> Result<Vec<Alert>, DetectorError> {

@@ -30,15 +30,31 @@ pub struct List {
 
 /// All lists.
 pub const LISTS: &[List] = &[
-    list("known_agents", &["agent", "owner", "class", "environment"], "agents, who answers for each, `interactive` or `autonomous`, where it may act"),
+    list(
+        "known_agents",
+        &["agent", "owner", "class", "environment"],
+        "agents, who answers for each, `interactive` or `autonomous`, where it may act",
+    ),
     list("agent_tools", &["agent", "tool"], "the tools that an agent may call; agents that are not listed may call any"),
-    list("known_servers", &["server", "resource", "environment"], "registered MCP servers, the audience that tokens for each must have, its environment"),
-    list("known_tools", &["tool", "kind"], "what a tool does: `read`, `sensitive_read`, `untrusted_read`, `write`, `egress` or `destructive`"),
+    list(
+        "known_servers",
+        &["server", "resource", "environment"],
+        "registered MCP servers, the audience that tokens for each must have, its environment",
+    ),
+    list(
+        "known_tools",
+        &["tool", "kind"],
+        "what a tool does: `read`, `sensitive_read`, `untrusted_read`, `write`, `egress` or `destructive`",
+    ),
     list("known_definitions", &["server", "tool", "sha256"], "released definitions of tools"),
     list("known_policies", &["policy_version"], "released versions of policies"),
     list("known_issuers", &["issuer", "environment"], "issuers of tokens, and the environment of each"),
     list("shared_clients", &["client"], "OAuth clients that several agents rightly share"),
-    list("tool_limits", &["agent", "tool", "parameter", "most", "from_hour", "to_hour", "zone"], "the most that a numeric parameter may be, and the hours in which a tool may be called"),
+    list(
+        "tool_limits",
+        &["agent", "tool", "parameter", "most", "from_hour", "to_hour", "zone"],
+        "the most that a numeric parameter may be, and the hours in which a tool may be called",
+    ),
     list("approved_accounts", &["tool", "account"], "accounts that a tool may pay to or write to"),
     list("elevations", &["identity", "action", "from", "until"], "temporary rights and when they end (RFC 3339)"),
     list("absences", &["identity", "from", "to"], "days on which a person is away, both included"),

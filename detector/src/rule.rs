@@ -1,6 +1,6 @@
 //! The rule file: metadata, parameters, SQL and tests; read, checked, and made ready to run.
 //!
-//! The SQL may name parameters as `{name}`, and the [`Moments`] of a run. It must give the columns of [`OUTPUT`], and may give `severity`. `learning` counts identities without
+//! The SQL may name parameters as `{name}`, and the [`Moments`] of a run. The query must give the columns of [`OUTPUT`], and may give `severity`. `learning` counts identities without
 //! enough history, `excluded` those that the rule does not apply to; `blind` gives a sentence when it cannot see.
 
 use std::collections::BTreeMap;
@@ -49,6 +49,10 @@ pub struct Rule {
     pub triage: Vec<String>,
     /// What it misses.
     pub known_gaps: String,
+    /// Tables that are made first, in this order, each once; later ones and the query may read them. A CTE would be
+    /// computed anew for every place that names it.
+    #[serde(default)]
+    pub tables: Vec<StepTable>,
     /// The SQL.
     pub query: String,
     /// SQL that counts identities being learnt.
@@ -59,6 +63,16 @@ pub struct Rule {
     pub blind: Option<String>,
     /// Its tests.
     pub tests: Vec<Case>,
+}
+
+/// A table that a rule makes on its way.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct StepTable {
+    /// Its name.
+    pub name: String,
+    /// The SQL.
+    pub sql: String,
 }
 
 /// Value of a parameter, as a rule file or a configuration writes it.
@@ -183,11 +197,7 @@ impl Rule {
         if !is_uuid || !self.id.bytes().all(|b| b == b'-' || b.is_ascii_hexdigit()) {
             return Some(format!("id `{}` is no UUID", self.id));
         }
-        let sql: String = [Some(&self.query), self.learning.as_ref(), self.excluded.as_ref(), self.blind.as_ref()]
-            .into_iter()
-            .flatten()
-            .cloned()
-            .collect();
+        let sql: String = self.statements().collect();
         if let Some(unused) = self.parameters.keys().find(|p| !sql.contains(&format!("{{{p}}}"))) {
             return Some(format!("the parameter `{unused}` is not used"));
         }
@@ -205,8 +215,14 @@ impl Rule {
         if !missing.is_empty() {
             return Some(format!("the query must give the columns {}", missing.join(", ")));
         }
-        let unknown = placeholders(&self.query).into_iter().find(|p| !MOMENTS.contains(&p.as_str()) && !self.parameters.contains_key(p));
+        let unknown = placeholders(&sql).into_iter().find(|p| !MOMENTS.contains(&p.as_str()) && !self.parameters.contains_key(p));
         unknown.map(|p| format!("the query names the parameter `{p}`, which is not listed"))
+    }
+
+    /// All its SQL.
+    fn statements(&self) -> impl Iterator<Item = &str> {
+        let others = [Some(&self.query), self.learning.as_ref(), self.excluded.as_ref(), self.blind.as_ref()];
+        self.tables.iter().map(|table| table.sql.as_str()).chain(others.into_iter().flatten().map(String::as_str))
     }
 
     /// How long another source may take to say its part, microseconds: the parameter `settle_minutes`.

@@ -25,8 +25,16 @@ pub enum TableName {
 
 impl TableName {
     /// All tables.
-    pub const ALL: &'static [TableName] =
-        &[Self::Events, Self::Copies, Self::Seals, Self::Alerts, Self::BaselineHours, Self::BaselineVolumes, Self::BaselineTerms, Self::BaselineFacts];
+    pub const ALL: &'static [TableName] = &[
+        Self::Events,
+        Self::Copies,
+        Self::Seals,
+        Self::Alerts,
+        Self::BaselineHours,
+        Self::BaselineVolumes,
+        Self::BaselineTerms,
+        Self::BaselineFacts,
+    ];
 
     /// Folder of the table, and its name in SQL where it is a view of its own.
     pub fn as_str(self) -> &'static str {

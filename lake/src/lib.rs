@@ -21,6 +21,7 @@ pub mod faults;
 mod file_rows;
 pub mod follow;
 mod identity;
+pub mod joined;
 pub mod keys;
 pub mod layout;
 pub mod leaves;

@@ -17,7 +17,20 @@ use crate::snapshot::Snapshot;
 use crate::{Lake, LakeError, alerts, baselines, events, follow};
 
 /// Names of all views.
-pub const VIEWS: &[&str] = &["events", "events_tip", "tool_calls", "decisions", "token_grants", "revisions", "rejections", "alerts"];
+pub const VIEWS: &[&str] = &[
+    "events",
+    "events_tip",
+    "tool_calls",
+    "decisions",
+    "token_grants",
+    "revisions",
+    "rejections",
+    "alerts",
+    "observations",
+    "acts",
+    "lost_calls",
+    "coverage",
+];
 
 /// Which versions a session sees.
 #[derive(Debug, Clone, Copy, Default)]
@@ -101,7 +114,8 @@ fn table(context: &SessionContext, name: &str, snapshot: Snapshot) -> Result<usi
     Ok(files)
 }
 
-async fn view(context: &SessionContext, name: &str, sql: &str) -> Result<(), LakeError> {
+/// Registers SQL under a name.
+pub(crate) async fn view(context: &SessionContext, name: &str, sql: &str) -> Result<(), LakeError> {
     let plan = context.sql(sql).await.map_err(failed)?;
     context.register_table(name, plan.into_view()).map(|_| ()).map_err(failed)
 }

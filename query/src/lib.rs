@@ -11,8 +11,8 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
-use lake::Lake;
 use lake::views::{self, Window};
+use lake::{Lake, joined};
 
 pub use print::{Format, UnknownFormat, print};
 
@@ -76,6 +76,10 @@ impl Session {
     pub async fn query(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), QueryError> {
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
         let failed = |e| QueryError::Sql(Box::new(e));
+        // They take time to plan, so only a query that names one pays for it.
+        if joined::is_named_in(sql) && !self.context.table_exist("acts").map_err(failed)? {
+            joined::register(&self.context).await?;
+        }
         let frame = self.context.sql_with_options(sql, options).await.map_err(failed)?;
         let schema = Arc::clone(frame.schema().inner());
         Ok((schema, frame.collect().await.map_err(failed)?))

@@ -48,7 +48,9 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
     }
     if as_json {
         let learning: u64 = report.unjudged().map(|(_, learning, _)| learning).sum();
-        tell::object(&json!({ "rules": rules.len(), "alerts": report.alerts.len(), "learning": learning, "blind": report.blind().count() }))?;
+        tell::object(
+            &json!({ "rules": rules.len(), "alerts": report.alerts.len(), "learning": learning, "blind": report.blind().count() }),
+        )?;
     } else {
         for (rule, learning, excluded) in report.unjudged() {
             if learning > 0 {

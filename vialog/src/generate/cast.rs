@@ -96,7 +96,12 @@ pub(crate) fn inventory(start: NaiveDate) -> Inventory {
         tenant: None,
     };
     let holiday = |(country, after): &(&str, u64)| Holiday { country: (*country).to_owned(), day: start + Days::new(*after) };
-    Inventory { default_zone: None, identities: PEOPLE.iter().map(identity).collect(), holidays: HOLIDAYS.iter().map(holiday).collect(), ..Inventory::default() }
+    Inventory {
+        default_zone: None,
+        identities: PEOPLE.iter().map(identity).collect(),
+        holidays: HOLIDAYS.iter().map(holiday).collect(),
+        ..Inventory::default()
+    }
 }
 
 /// Whether the person's country has a holiday that many days after the start.

@@ -1,0 +1,35 @@
+//! Views that put together what several sources said of one act, and tell what one of them did not say.
+//!
+//! `observations` is a row for each call that an observer saw, `acts` one for each act with its decision and token,
+//! `lost_calls` one for each call that an observer should have seen and did not, `coverage` counts by source, hour and
+//! check. They are plain SQL over `events`, in the files beside this one, and cost a pass over it: bound them by time.
+//! Limits: an act is matched by ids, or within 5 seconds for decisions and an hour for tokens.
+
+use datafusion::prelude::SessionContext;
+
+use crate::LakeError;
+use crate::views::view;
+
+/// Name and SQL, each after those that it reads.
+const VIEWS: &[(&str, &str)] = &[
+    ("observations", include_str!("views/observations.sql")),
+    ("acts", include_str!("views/acts.sql")),
+    ("lost_calls", include_str!("views/lost_calls.sql")),
+    ("coverage", include_str!("views/coverage.sql")),
+];
+
+/// Makes the views known to a session that has `events`.
+///
+/// # Errors
+/// When the SQL does not fit the columns of `events`.
+pub async fn register(context: &SessionContext) -> Result<(), LakeError> {
+    for (name, sql) in VIEWS {
+        view(context, name, sql).await?;
+    }
+    Ok(())
+}
+
+/// Whether SQL reads one of them.
+pub fn is_named_in(sql: &str) -> bool {
+    VIEWS.iter().any(|(name, _)| sql.contains(name))
+}

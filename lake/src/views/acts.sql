@@ -1,0 +1,100 @@
+-- One row for each act: a tool call by whoever saw it, with the decision and the token that belong to it; and each decision
+-- that no call belongs to. `decision_join` and `token_join` say on what ground they were joined, and how far to trust it.
+WITH calls AS (
+  SELECT tenant, act_key, MIN(act_key_method) AS act_key_method, MIN(event_time) AS event_time, array_agg(DISTINCT observer) AS observers, array_agg(DISTINCT event_id) AS call_event_ids,
+    first_value(event_id ORDER BY place, event_time, event_id) AS event_id,
+    first_value(tool_name ORDER BY place, event_time, event_id) AS tool_name, MIN(tool_key) AS tool_key,
+    first_value(principal_path ORDER BY place, event_time, event_id) IGNORE NULLS AS principal_path,
+    first_value(delegator_issuer ORDER BY place, event_time, event_id) IGNORE NULLS AS delegator_issuer,
+    first_value(delegator_id ORDER BY place, event_time, event_id) IGNORE NULLS AS delegator_id,
+    first_value(delegator_name ORDER BY place, event_time, event_id) IGNORE NULLS AS delegator_name,
+    first_value(agent_id ORDER BY place, event_time, event_id) IGNORE NULLS AS agent_id,
+    first_value(agent_name ORDER BY place, event_time, event_id) IGNORE NULLS AS agent_name,
+    first_value(client_id ORDER BY place, event_time, event_id) IGNORE NULLS AS client_id,
+    first_value(job_id ORDER BY place, event_time, event_id) IGNORE NULLS AS job_id,
+    first_value(COALESCE(mcp_server_name, mcp_server_id) ORDER BY place, event_time, event_id) IGNORE NULLS AS mcp_server,
+    first_value(region ORDER BY place, event_time, event_id) IGNORE NULLS AS region,
+    first_value(src_ip ORDER BY place, event_time, event_id) IGNORE NULLS AS src_ip,
+    first_value(COALESCE(resource_uri, resource_id) ORDER BY place, event_time, event_id) IGNORE NULLS AS resource,
+    first_value(params_json ORDER BY place, event_time, event_id) IGNORE NULLS AS params_json,
+    first_value(params_approved_json ORDER BY place, event_time, event_id) IGNORE NULLS AS params_approved_json,
+    first_value(action_requested ORDER BY place, event_time, event_id) IGNORE NULLS AS action_requested,
+    first_value(action_approved ORDER BY place, event_time, event_id) IGNORE NULLS AS action_approved,
+    first_value(decision ORDER BY place, event_time, event_id) IGNORE NULLS AS gateway_decision,
+    first_value(decision_reason ORDER BY place, event_time, event_id) IGNORE NULLS AS gateway_reason,
+    first_value(CASE WHEN outcome <> 'unknown' THEN outcome END ORDER BY place, event_time, event_id) IGNORE NULLS AS outcome,
+    first_value(CASE WHEN outcome <> 'unknown' THEN outcome_ground END ORDER BY place, event_time, event_id) IGNORE NULLS AS outcome_ground,
+    bool_or(outcome IN ('error', 'failure')) AS some_say_failed,
+    MIN(trace_id) AS trace_id, MIN(token_jti) AS token_jti, MAX(result_rows) AS result_rows, MAX(result_bytes) AS result_bytes
+  FROM observations GROUP BY tenant, act_key
+),
+said AS (
+  -- A deny goes before everything else that was said of the same request.
+  SELECT tenant, event_id, event_time, trace_id, lower(tool_name) AS tool_key, agent_id, delegator_id, decision, decision_reason, policy_id, policy_version, action_requested, action_approved,
+    principal_path, COALESCE(resource_uri, resource_id) AS resource, tool_name, source_vendor || ':' || source_instance AS observer, pdp_errors,
+    CASE decision WHEN 'deny' THEN 1 WHEN 'challenge' THEN 2 WHEN 'conditional' THEN 3 WHEN 'indeterminate' THEN 4 WHEN 'allow' THEN 5 ELSE 6 END AS weight
+  FROM events WHERE category = 'authz_decision' AND decision IS NOT NULL
+),
+candidates AS (
+  SELECT c.tenant, c.act_key, d.*, 1 AS way, 0 AS apart_us FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.trace_id = c.trace_id AND d.tool_key = c.tool_key
+  UNION ALL
+  SELECT c.tenant, c.act_key, d.*, 2, 0 FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.trace_id = c.trace_id AND d.tool_key IS NULL
+  UNION ALL
+  SELECT c.tenant, c.act_key, d.*, 3, abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT))
+  FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.tool_key = c.tool_key
+    AND (d.trace_id IS NULL OR c.trace_id IS NULL) AND (d.agent_id = c.agent_id OR (d.agent_id IS NULL OR c.agent_id IS NULL) AND d.delegator_id = c.delegator_id)
+    AND d.event_time >= c.event_time - INTERVAL '5 seconds' AND d.event_time <= c.event_time + INTERVAL '5 seconds'
+),
+chosen AS (
+  SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY tenant, act_key ORDER BY way, apart_us, weight, event_time, event_id) AS place FROM candidates) r WHERE place = 1
+),
+grants AS (
+  SELECT tenant, event_id, event_time, token_jti, delegator_id, COALESCE(agent_id, client_id) AS agent_id, scopes_requested, scopes_granted, token_audience, token_expires_at, grant_type
+  FROM events WHERE category = 'token' AND activity IN ('issue', 'exchange', 'refresh') AND outcome = 'success'
+),
+by_token AS (
+  SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY tenant, token_jti ORDER BY event_time, event_id) AS place FROM grants WHERE token_jti IS NOT NULL) r WHERE place = 1
+),
+by_name AS (
+  -- The last token that was given to this agent for this person, at most an hour before.
+  SELECT * FROM (
+    SELECT c.tenant, c.act_key, g.event_id, g.token_jti, g.scopes_requested, g.scopes_granted, g.token_audience, g.token_expires_at, g.grant_type,
+      row_number() OVER (PARTITION BY c.tenant, c.act_key ORDER BY g.event_time DESC, g.event_id) AS place
+    FROM calls c JOIN grants g ON g.tenant = c.tenant AND g.delegator_id = c.delegator_id AND g.agent_id = COALESCE(c.agent_id, c.client_id)
+      AND g.event_time <= c.event_time AND g.event_time >= c.event_time - INTERVAL '1 hour'
+    WHERE c.token_jti IS NULL
+  ) r WHERE place = 1
+),
+joined AS (
+  SELECT c.*, d.decision AS pdp_decision, d.decision_reason AS pdp_reason, d.policy_id AS pdp_policy, d.policy_version AS pdp_policy_version, d.event_id AS decision_event_id, d.observer AS decided_by, d.way, d.pdp_errors,
+    d.action_requested AS pdp_requested, d.action_approved AS pdp_approved, d.resource AS pdp_resource,
+    COALESCE(t.event_id, n.event_id) AS grant_event_id, COALESCE(c.token_jti, n.token_jti) AS jti, COALESCE(t.scopes_requested, n.scopes_requested) AS scopes_requested,
+    COALESCE(t.scopes_granted, n.scopes_granted) AS scopes_granted, COALESCE(t.token_audience, n.token_audience) AS token_audience,
+    COALESCE(t.token_expires_at, n.token_expires_at) AS token_expires_at, COALESCE(t.grant_type, n.grant_type) AS grant_type,
+    CASE WHEN t.event_id IS NOT NULL THEN 'token id' WHEN n.event_id IS NOT NULL THEN 'person, agent and time' END AS token_join
+  FROM calls c
+  LEFT JOIN chosen d ON d.tenant = c.tenant AND d.act_key = c.act_key
+  LEFT JOIN by_token t ON t.tenant = c.tenant AND t.token_jti = c.token_jti
+  LEFT JOIN by_name n ON n.tenant = c.tenant AND n.act_key = c.act_key
+),
+rows AS (
+  SELECT tenant, act_key AS act_id, event_time, principal_path, delegator_issuer, delegator_id, delegator_name, agent_id, agent_name, client_id, job_id, mcp_server, region, src_ip, tool_name,
+    COALESCE(resource, pdp_resource) AS resource, params_json, params_approved_json, COALESCE(pdp_requested, action_requested) AS action_requested, COALESCE(pdp_approved, action_approved) AS action_approved,
+    COALESCE(pdp_decision, gateway_decision) AS decision, COALESCE(pdp_reason, gateway_reason) AS decision_reason, pdp_policy AS policy_id, pdp_policy_version AS policy_version, pdp_errors,
+    COALESCE(outcome, 'unknown') AS outcome, outcome_ground, some_say_failed AND outcome = 'success' AS outcome_disputed, jti AS token_jti, grant_type, scopes_requested, scopes_granted, token_audience, token_expires_at,
+    result_rows, result_bytes, trace_id, observers, decided_by, call_event_ids, decision_event_id, grant_event_id, act_key_method AS call_join,
+    CASE WHEN way = 1 THEN 'trace and tool' WHEN way = 2 THEN 'trace' WHEN way = 3 THEN 'tool, caller and time' WHEN gateway_decision IS NOT NULL THEN 'same record' END AS decision_join,
+    CASE WHEN way = 1 THEN 1.0 WHEN way = 2 THEN 0.9 WHEN way = 3 THEN 0.6 WHEN gateway_decision IS NOT NULL THEN 1.0 END AS decision_confidence,
+    token_join, CASE token_join WHEN 'token id' THEN 1.0 WHEN 'person, agent and time' THEN 0.6 END AS token_confidence,
+    'call' || CASE WHEN way IS NOT NULL OR gateway_decision IS NOT NULL THEN ' + decision' ELSE '' END || CASE WHEN token_join IS NOT NULL THEN ' + token' ELSE '' END AS parts
+  FROM joined
+  UNION ALL
+  SELECT d.tenant, 'decision ' || d.event_id, d.event_time, d.principal_path, NULL, d.delegator_id, NULL, d.agent_id, NULL, NULL, NULL, NULL, NULL, NULL, d.tool_name,
+    d.resource, NULL, NULL, d.action_requested, d.action_approved, d.decision, d.decision_reason, d.policy_id, d.policy_version, d.pdp_errors,
+    'unknown', NULL, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.trace_id, arrow_cast(make_array(), 'List(Utf8)'), d.observer, NULL, d.event_id, NULL, NULL, NULL, NULL, NULL, NULL, 'decision'
+  FROM said d LEFT ANTI JOIN candidates c ON c.tenant = d.tenant AND c.event_id = d.event_id
+)
+SELECT *, COALESCE(principal_path, 'someone') || CASE WHEN parts = 'decision' THEN ' asked to call ' ELSE ' called ' END || COALESCE(tool_name, action_requested, 'something') || CASE WHEN resource <> COALESCE(tool_name, '') THEN ' on ' || resource ELSE '' END
+  || CASE WHEN decision IS NULL THEN '; nobody was seen to decide' ELSE '; asked ' || COALESCE(action_requested, 'call') || ', got ' || decision || COALESCE(', because ' || COALESCE(decision_reason, policy_id), '') END
+  || CASE WHEN parts = 'decision' THEN '; no call was seen' ELSE '; outcome ' || outcome END || COALESCE('; with token ' || token_jti, '') AS sentence
+FROM rows

@@ -1,0 +1,19 @@
+-- Tool calls that one observer saw and another did not, though the other sees such calls of the first: in the same hour it shares
+-- calls of the same tool with it, or half of all its calls. Only calls with ids that both keep; a call that was refused is not
+-- expected behind the gate that refused it.
+WITH seen AS (
+  SELECT DISTINCT tenant, observer, act_key, act_key_method, tool_key, date_trunc('hour', event_time) AS hour FROM observations WHERE act_key_method IS NOT NULL
+),
+pairs AS (
+  SELECT a.tenant, a.hour, a.observer AS seen_by, b.observer AS not_seen_by, a.tool_key, a.act_key_method AS method, COUNT(*) AS shared FROM seen a
+  JOIN seen b ON b.tenant = a.tenant AND b.act_key = a.act_key AND b.observer <> a.observer GROUP BY 1, 2, 3, 4, 5, 6
+),
+totals AS (SELECT tenant, hour, observer, COUNT(*) AS n FROM seen GROUP BY 1, 2, 3),
+shares AS (
+  SELECT p.tenant, p.hour, p.seen_by, p.not_seen_by, SUM(p.shared) AS shared, MAX(t.n) AS n, array_agg(DISTINCT p.tool_key) AS tools, array_agg(DISTINCT p.method) AS methods FROM pairs p
+  JOIN totals t ON t.tenant = p.tenant AND t.hour = p.hour AND t.observer = p.seen_by GROUP BY 1, 2, 3, 4
+)
+SELECT o.tenant, o.event_time, s.seen_by, s.not_seen_by, o.tool_name, o.delegator_id, o.agent_id, o.mcp_server_name, o.outcome, o.trace_id, o.jsonrpc_id, o.act_key, o.event_id, s.shared
+FROM observations o JOIN shares s ON s.tenant = o.tenant AND s.seen_by = o.observer AND s.hour = date_trunc('hour', o.event_time)
+LEFT ANTI JOIN seen b ON b.tenant = o.tenant AND b.act_key = o.act_key AND b.observer = s.not_seen_by
+WHERE array_has(s.methods, o.act_key_method) AND o.outcome <> 'denied' AND (array_has(s.tools, o.tool_key) OR s.shared * 2 >= s.n)
