@@ -12,7 +12,10 @@ fn main() {
     let mut code = String::from("&[\n");
     for file in files {
         println!("cargo::rerun-if-changed={}", file.display());
-        writeln!(code, "    include_str!({:?}),", file.display().to_string()).expect("writing to a string succeeds");
+        // Not where the build ran, but where the crate lies when it is compiled: what was built in another place is kept.
+        let path = file.strip_prefix(&root).expect("it was found there");
+        writeln!(code, "    include_str!(concat!(env!(\"CARGO_MANIFEST_DIR\"), \"/rules/{}\")),", path.display())
+            .expect("writing to a string succeeds");
     }
     code.push_str("]\n");
     let out = PathBuf::from(std::env::var_os("OUT_DIR").expect("cargo sets it")).join("pack.rs");

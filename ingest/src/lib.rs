@@ -10,6 +10,7 @@ pub mod embedded;
 pub mod flush;
 pub mod gap;
 pub mod import;
+pub mod inspect;
 pub mod kafka;
 pub mod produce;
 mod split;

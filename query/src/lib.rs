@@ -7,8 +7,9 @@ mod print;
 
 use std::sync::Arc;
 
-use arrow::array::RecordBatch;
-use arrow::datatypes::SchemaRef;
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::compute::cast;
+use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use lake::views::{self, Window};
@@ -37,8 +38,8 @@ pub enum QueryError {
 fn advice(error: &DataFusionError) -> String {
     let text = error.strip_backtrace();
     // The list of all columns would hide the suggestion before it.
-    if let Some((said, _)) = text.split_once(" Valid fields are ") {
-        return format!("{said}\nthe columns of a view: DESCRIBE events");
+    if let Some((said, _)) = text.split_once("Valid fields are ") {
+        return format!("{}\nthe columns of a view: DESCRIBE events", said.trim_end());
     }
     if text.contains("not found") && text.contains("table") {
         return format!("{text}\nthe views are: {}", views::VIEWS.join(", "));
@@ -83,5 +84,31 @@ impl Session {
         let frame = self.context.sql_with_options(sql, options).await.map_err(failed)?;
         let schema = Arc::clone(frame.schema().inner());
         Ok((schema, frame.collect().await.map_err(failed)?))
+    }
+
+    /// Columns of a view.
+    ///
+    /// # Errors
+    /// When there is no such view.
+    pub async fn columns(&self, view: &str) -> Result<Vec<String>, QueryError> {
+        let provider = self.context.table_provider(view).await.map_err(|e| QueryError::Sql(Box::new(e)))?;
+        Ok(provider.schema().fields().iter().map(|field| field.name().clone()).collect())
+    }
+
+    /// Rows of a query as texts; NULL is empty. For reports of a few rows.
+    ///
+    /// # Errors
+    /// As [`Self::query`].
+    pub async fn texts(&self, sql: &str) -> Result<Vec<Vec<String>>, QueryError> {
+        let (_, batches) = self.query(sql).await?;
+        let mut rows = Vec::new();
+        for batch in &batches {
+            let columns = batch.columns().iter().map(|column| cast(column, &DataType::Utf8)).collect::<Result<Vec<_>, _>>();
+            let columns = columns.map_err(|e| QueryError::Encode(Box::new(e)))?;
+            let text =
+                |column: &ArrayRef, row| column.as_string_opt::<i32>().filter(|c| c.is_valid(row)).map_or("", |c| c.value(row)).to_owned();
+            rows.extend((0..batch.num_rows()).map(|row| columns.iter().map(|column| text(column, row)).collect()));
+        }
+        Ok(rows)
     }
 }

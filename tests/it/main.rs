@@ -5,8 +5,10 @@
 
 #![allow(clippy::unwrap_used, clippy::print_stderr, reason = "a test fails by panicking and says why it was skipped")]
 
+mod acts;
 mod bucket;
 mod commit_faults;
+mod doctor;
 mod exactly_once;
 mod foreign;
 mod house;

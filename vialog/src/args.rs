@@ -37,12 +37,14 @@ pub(crate) enum Command {
     },
     /// Write labelled synthetic traffic: `<adapter>.jsonl` and `labels.jsonl`.
     Generate(GenerateArgs),
-    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts. DESCRIBE shows their columns.
+    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts, observations, acts, lost_calls, coverage. DESCRIBE shows their columns.
     Query(QueryArgs),
     /// Recompute every leaf, root, count and range of a lake and compare them with its seals.
     Verify(VerifyArgs),
     /// Keep a lake fast: merge small files, write checkpoints, remove what nothing needs. Shows what is due; --apply does it.
     Maintain(MaintainArgs),
+    /// Look at everything and say what is in doubt: brokers and topics, clocks, rejections, completeness, blind rules.
+    Doctor(DoctorArgs),
     /// Show which sources can be read; check, test and explain mapping files.
     Sources {
         #[command(subcommand)]
@@ -57,6 +59,14 @@ pub(crate) enum Output {
     Text,
     /// One JSON object a line; the last is a summary.
     Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DoctorArgs {
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) format: Output,
 }
 
 /// Which lake.
@@ -275,6 +285,8 @@ pub(crate) enum RulesCommand {
 pub(crate) enum SourcesCommand {
     /// Print the documentation of every column of `events`, as Markdown.
     Columns,
+    /// Print which parts of an event each source says, as Markdown.
+    Matrix,
     /// List the sources that can be read, with the number of their tests.
     List {
         #[arg(long, value_enum, default_value_t = Output::Text)]

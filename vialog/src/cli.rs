@@ -18,7 +18,7 @@ use crate::args::{
 };
 use crate::config::Config;
 use crate::demo::{self, DemoOptions};
-use crate::{detection, generate, sources, tell};
+use crate::{detection, doctor, generate, sources, tell};
 
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
@@ -35,6 +35,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Query(args) => runtime()?.block_on(run_query(&args)),
         Command::Maintain(args) => runtime()?.block_on(maintain(&args)),
         Command::Verify(args) => runtime()?.block_on(verify(&args)),
+        Command::Doctor(args) => runtime()?.block_on(doctor::run(&args)),
         Command::Sources { command } => sources::run(&command),
     }
 }

@@ -7,7 +7,9 @@ mod cli;
 mod config;
 mod demo;
 mod detection;
+mod doctor;
 mod generate;
+mod matrix;
 mod sources;
 mod tell;
 

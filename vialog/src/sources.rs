@@ -19,6 +19,7 @@ const MAX_SHOWN: usize = 72;
 pub(crate) fn run(command: &SourcesCommand) -> Result<ExitCode> {
     match command {
         SourcesCommand::Columns => columns(),
+        SourcesCommand::Matrix => tell::line(crate::matrix::markdown().trim_end()).map(|()| ExitCode::SUCCESS),
         SourcesCommand::List { format } => list(*format),
         SourcesCommand::Lint { files } => lint(files),
         SourcesCommand::Test { files, format } => test(files, *format),

@@ -52,11 +52,20 @@ pub fn rows(adapter: &Adapter, bytes: &[u8]) -> Vec<Box<Row>> {
     Decoder { source: &source, keys: &keys }.decode(&record, NOW_US)
 }
 
-/// A text is the record as it comes; anything else stands for JSON.
-fn bytes_of(record: &Yaml) -> Vec<u8> {
+/// The record of a test: a text as it is, anything else as JSON.
+pub fn bytes_of(record: &Yaml) -> Vec<u8> {
     match record {
         Yaml::String(text) => text.clone().into_bytes(),
         other => print(other).into_bytes(),
+    }
+}
+
+/// A cell as text; `None` when it is NULL or there is no such column.
+pub fn cell_text(row: &Row, column: &str) -> Option<String> {
+    match cell(row, column)? {
+        Yaml::Null => None,
+        Yaml::String(text) => Some(text),
+        other => Some(print(&other)),
     }
 }
 
