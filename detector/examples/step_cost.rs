@@ -53,11 +53,11 @@ async fn measured(uri: &str, count: i64) -> Result<u128, Failure> {
         commit(&lake, first, BATCH.min(count - first), start_us, step_us)?;
         if first % 1_000_000 == 0 {
             // Baselines only: without rules nothing is judged.
-            Detector { lake: &lake, rules: &[], inventory: &inventory }.run(END_US, END_US).await?;
+            Detector::new(&lake, &[], &inventory).run(END_US, END_US).await?;
             maintain::step(&lake, END_US / 1000).await?;
         }
     }
-    Detector { lake: &lake, rules: &[], inventory: &inventory }.run(END_US, END_US).await?;
+    Detector::new(&lake, &[], &inventory).run(END_US, END_US).await?;
     maintain::run(&lake, END_US / 1000, &|_| {}).await?;
     follow::advance(&lake, END_US / 1000).await?;
     let version = events::open(&lake)?.refresh()?;
@@ -71,7 +71,7 @@ async fn measured(uri: &str, count: i64) -> Result<u128, Failure> {
         commit(&lake, count + i64::try_from(step)? * STEP, STEP, start_us, step_us)?;
         let now_us = END_US + (i64::try_from(step)? + 1) * STEP * step_us;
         let clock = Instant::now();
-        let report = Detector { lake: &lake, rules: &rules, inventory: &inventory }.run(now_us, now_us).await?;
+        let report = Detector::new(&lake, &rules, &inventory).run(now_us, now_us).await?;
         times.push(clock.elapsed().as_millis());
         if step == 0 {
             println!("  learning {} ms", report.learning_ms);

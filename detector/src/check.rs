@@ -58,7 +58,7 @@ pub async fn run_case(rule: &Rule, case: &Case, folder: &str) -> Result<CaseResu
         return Err(DetectorError::Rule { rule: rule.name.clone(), what });
     }
     let inventory = Inventory { default_zone: None, identities, holidays, lists };
-    let detector = Detector { lake: &lake, rules: std::slice::from_ref(rule), inventory: &inventory };
+    let detector = Detector::new(&lake, std::slice::from_ref(rule), &inventory);
     let report = detector.run(i64::MAX / 2, 0).await?;
     // Severity is compared where the test names it.
     let named = |entity: &str, severity: Option<&str>| severity.map_or(entity.to_owned(), |s| format!("{entity} ({s})"));

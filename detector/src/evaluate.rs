@@ -39,13 +39,32 @@ pub struct Findings {
     pub blind: Option<String>,
 }
 
+/// What a rule runs on, as its alerts record it: the same facts give the same alerts.
+#[derive(Debug, Clone, Default)]
+pub struct RoundFacts {
+    /// Version of `events` after which events are new.
+    pub after: Option<u64>,
+    /// Version of `events` up to which there are any.
+    pub up_to: u64,
+    /// The moment up to which the data counts as complete, microseconds.
+    pub as_of_us: i64,
+    /// When the detector ran, microseconds.
+    pub now_us: i64,
+    /// What was known of identities.
+    pub inventory_sha256: String,
+    /// Give alerts that were given before, too.
+    pub again: bool,
+}
+
 /// Runs a rule in a session that has `new_events`; alerts that are there already are left out. A rule that takes too
 /// long, or panics, fails alone.
 ///
 /// # Errors
 /// When the SQL is wrong, takes too long or too much memory, or is anything but a query.
-pub async fn evaluate(rule: &Rule, context: &SessionContext, as_of_us: i64, now_us: i64) -> Result<Findings, DetectorError> {
-    let mut evaluation = Evaluation { rule, context, moments: Moments { as_of_us, new_from_us: as_of_us, new_to_us: as_of_us }, now_us };
+pub async fn evaluate(rule: &Rule, context: &SessionContext, round: &RoundFacts) -> Result<Findings, DetectorError> {
+    let as_of_us = round.as_of_us;
+    let moments = Moments { as_of_us, new_from_us: as_of_us, new_to_us: as_of_us };
+    let mut evaluation = Evaluation { rule, context, moments, round };
     let run = AssertUnwindSafe(tokio::time::timeout(TIME_LIMIT, evaluation.run())).catch_unwind().await;
     let dropped = rule.tables.iter().try_for_each(|table| context.deregister_table(table.name.as_str()).map(drop));
     let limits = |what: String| DetectorError::Rule { rule: rule.name.clone(), what };
@@ -55,12 +74,21 @@ pub async fn evaluate(rule: &Rule, context: &SessionContext, as_of_us: i64, now_
     findings
 }
 
+/// The counts of the one row of a query.
+pub(crate) async fn counts(context: &SessionContext, sql: &str) -> Result<Vec<u64>, DetectorError> {
+    let failed = |source| DetectorError::Sql { rule: "a count".into(), source: Box::new(source) };
+    let batches = context.sql(sql).await.map_err(failed)?.collect().await.map_err(failed)?;
+    let counts =
+        batches.iter().find(|b| b.num_rows() > 0).map(|b| b.columns().iter().map(|c| text(c, 0).and_then(|t| t.parse().ok()).unwrap_or(0)));
+    Ok(counts.map(Iterator::collect).unwrap_or_default())
+}
+
 /// A rule on its way.
 struct Evaluation<'a> {
     rule: &'a Rule,
     context: &'a SessionContext,
     moments: Moments,
-    now_us: i64,
+    round: &'a RoundFacts,
 }
 
 impl Evaluation<'_> {
@@ -69,11 +97,11 @@ impl Evaluation<'_> {
         self.make_tables().await?;
         let mut by_id = BTreeMap::new();
         for batch in self.rows(&self.rule.query).await?.1 {
-            for alert in alerts_of(self.rule, &batch, self.now_us)? {
+            for alert in alerts_of(self.rule, &batch, self.round)? {
                 by_id.entry(alert.alert_id.clone()).or_insert(alert);
             }
         }
-        if !by_id.is_empty() {
+        if !by_id.is_empty() && !self.round.again {
             self.known_alerts().await?.iter().for_each(|id| drop(by_id.remove(id)));
         }
         let mut findings = Findings { alerts: by_id.into_values().collect(), ..Findings::default() };
@@ -114,7 +142,7 @@ impl Evaluation<'_> {
 
     /// Ids of the alerts that the rule gave before.
     async fn known_alerts(&self) -> Result<Vec<String>, DetectorError> {
-        let sql = format!("SELECT alert_id FROM alerts WHERE rule_id = '{}'", self.rule.name.replace('\'', "''"));
+        let sql = format!("SELECT alert_id FROM stored_alerts WHERE rule_id = '{}'", self.rule.name.replace('\'', "''"));
         let batches = self.rows(&sql).await?.1;
         let ids = |batch: &RecordBatch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
         Ok(batches.iter().flat_map(ids).collect())
@@ -153,7 +181,7 @@ fn size_bytes(batch: &RecordBatch) -> usize {
     batch.columns().iter().map(|column| column.to_data().get_slice_memory_size().unwrap_or_default()).sum()
 }
 
-fn alerts_of(rule: &Rule, batch: &RecordBatch, now_us: i64) -> Result<Vec<Alert>, DetectorError> {
+fn alerts_of(rule: &Rule, batch: &RecordBatch, round: &RoundFacts) -> Result<Vec<Alert>, DetectorError> {
     let column = |name: &str| {
         batch
             .column_by_name(name)
@@ -164,7 +192,12 @@ fn alerts_of(rule: &Rule, batch: &RecordBatch, now_us: i64) -> Result<Vec<Alert>
     let times = cast(times, &micros).map_err(|e| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(e.into()) })?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let get = |name: &str, row: usize| column(name).map(|c| text(c, row).unwrap_or_default());
-    let context = serde_json::json!({ "parameters": rule.parameters, "rule": rule.name, "title": rule.title }).to_string();
+    let context = serde_json::json!({
+        "rule": rule.name, "title": rule.title, "parameters": rule.parameters, "logic_sha256": rule.logic_sha256(),
+        "after": round.after, "up_to": round.up_to, "as_of_us": round.as_of_us, "inventory_sha256": round.inventory_sha256,
+    });
+    let context = context.to_string();
+    let status = if rule.is_shadow() { "shadow" } else { "open" };
     let mut alerts = Vec::new();
     for row in 0..batch.num_rows() {
         let (tenant, key) = (get("tenant", row)?, get("dedup_key", row)?);
@@ -181,8 +214,8 @@ fn alerts_of(rule: &Rule, batch: &RecordBatch, now_us: i64) -> Result<Vec<Alert>
             expected: get("expected", row)?,
             event_ids: texts(column("event_ids")?, row),
             context: context.clone(),
-            status: "open".into(),
-            detected_at: now_us,
+            status: status.into(),
+            detected_at: round.now_us,
         });
     }
     Ok(alerts)

@@ -15,6 +15,7 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 use datafusion::prelude::SessionContext;
 use lake::views;
+use sha2::{Digest, Sha256};
 
 use crate::DetectorError;
 use crate::lists::{self, DEFAULT_TENANT, Lists, rows};
@@ -87,6 +88,12 @@ impl Inventory {
     fn fault(&self) -> Option<String> {
         let zones = self.identities.iter().filter_map(|i| i.zone.as_deref()).filter(|z| !z.is_empty());
         zones.chain(self.default_zone.as_deref()).find_map(zone_fault)
+    }
+
+    /// Hash of everything that is known: alerts name it, because they depend on it.
+    pub fn sha256(&self) -> String {
+        let text = format!("{:?} {:?} {:?} {:?}", self.default_zone, self.identities, self.holidays, self.lists);
+        schemas::keys::hex(&Sha256::digest(text)[..16])
     }
 
     /// Makes `identities`, `holidays` and `defaults` known to a session.

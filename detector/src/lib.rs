@@ -8,11 +8,13 @@
 //! baselines before each event's day, never the whole history; so the same history gives the same alerts
 //! however it was cut into batches, and a step costs by new events.
 
+pub mod again;
 pub mod baseline;
 pub mod check;
 pub mod evaluate;
 mod functions;
 pub mod inventory;
+pub mod lint;
 pub mod lists;
 pub mod rule;
 pub mod run;

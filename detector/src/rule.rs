@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::DetectorError;
 
@@ -219,8 +220,23 @@ impl Rule {
         unknown.map(|p| format!("the query names the parameter `{p}`, which is not listed"))
     }
 
+    /// Whether its alerts are for those only who look how it would do.
+    pub fn is_shadow(&self) -> bool {
+        self.status == "test"
+    }
+
+    /// Hash of what decides about alerts: SQL and parameters. A change of it asks for a new version.
+    pub fn logic_sha256(&self) -> String {
+        let mut hash = Sha256::new();
+        for part in self.statements().map(str::to_owned).chain([serde_json::json!(self.parameters).to_string()]) {
+            hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
+            hash.update(part);
+        }
+        schemas::keys::hex(&hash.finalize()[..16])
+    }
+
     /// All its SQL.
-    fn statements(&self) -> impl Iterator<Item = &str> {
+    pub(crate) fn statements(&self) -> impl Iterator<Item = &str> {
         let others = [Some(&self.query), self.learning.as_ref(), self.excluded.as_ref(), self.blind.as_ref()];
         self.tables.iter().map(|table| table.sql.as_str()).chain(others.into_iter().flatten().map(String::as_str))
     }

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use datafusion::prelude::SessionContext;
+use datafusion::prelude::{SessionConfig, SessionContext};
 use lake::alerts::{self, Alert, RuleCursor, RuleStep};
 use lake::table::{CommitOutcome, Table};
 use lake::views::{self, Window};
-use lake::{Lake, events, follow};
+use lake::{Lake, events, follow, joined};
 
-use crate::evaluate::Findings;
+use crate::evaluate::{Findings, RoundFacts};
 use crate::inventory::Inventory;
 use crate::rule::Rule;
 use crate::{DetectorError, baseline, evaluate, functions};
@@ -81,7 +81,7 @@ impl RunReport {
 }
 
 /// What a detector works with.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Detector<'a> {
     /// The lake.
     pub lake: &'a Lake,
@@ -89,9 +89,16 @@ pub struct Detector<'a> {
     pub rules: &'a [Rule],
     /// What is known of identities.
     pub inventory: &'a Inventory,
+    /// How queries run.
+    pub config: SessionConfig,
 }
 
-impl Detector<'_> {
+impl<'a> Detector<'a> {
+    /// One that runs as it should; tests change how.
+    pub fn new(lake: &'a Lake, rules: &'a [Rule], inventory: &'a Inventory) -> Self {
+        Self { lake, rules, inventory, config: baseline::session_config() }
+    }
+
     /// Runs every rule to the end of the data. `as_of_us` is the moment up to which the data counts as complete.
     ///
     /// # Errors
@@ -113,8 +120,10 @@ impl Detector<'_> {
             }
         }
         for (settled, due) in by_cursor {
-            let context = self.session(Window { up_to: Some(up_to), after: Some(settled) }).await?;
-            let round = Round { context, table: &table, up_to, as_of_us, now_us };
+            let context = self.session(Window { up_to: Some(up_to), after: Some(settled), between: None }).await?;
+            let inventory_sha256 = self.inventory.sha256();
+            let facts = RoundFacts { after: settled, up_to, as_of_us, now_us, inventory_sha256, again: false };
+            let round = Round { context, table: &table, facts };
             for (rule, cursor) in due {
                 let clock = Instant::now();
                 let (outcome, alerts) = self.run_rule(rule, &cursor, &round).await?;
@@ -127,25 +136,28 @@ impl Detector<'_> {
 
     /// What came of a rule, and the alerts that are new.
     async fn run_rule(&self, rule: &Rule, cursor: &RuleCursor, round: &Round<'_>) -> Result<(RuleOutcome, Vec<Alert>), DetectorError> {
-        let Findings { alerts, learning, excluded, blind } =
-            match evaluate::evaluate(rule, &round.context, round.as_of_us, round.now_us).await {
-                Ok(findings) => findings,
-                Err(error) => return Ok((RuleOutcome::Failed(chain(&error)), Vec::new())),
-            };
+        let Findings { alerts, learning, excluded, blind } = match evaluate::evaluate(rule, &round.context, &round.facts).await {
+            Ok(findings) => findings,
+            Err(error) => return Ok((RuleOutcome::Failed(chain(&error)), Vec::new())),
+        };
         // Not past what another source may still answer.
-        let limit_us = round.as_of_us.saturating_sub(rule.settle_us());
-        let settled = events::settled_version(self.lake, cursor.settled, round.up_to, limit_us)?;
-        let step = RuleStep { seen: round.up_to, settled, alerts: &alerts };
-        let committed = alerts::append(round.table, cursor, &step, round.now_us / 1000)?;
+        let RoundFacts { up_to, as_of_us, now_us, .. } = round.facts;
+        let settled = events::settled_version(self.lake, cursor.settled, up_to, as_of_us.saturating_sub(rule.settle_us()))?;
+        let step = RuleStep { seen: up_to, settled, alerts: &alerts };
+        let committed = alerts::append(round.table, cursor, &step, now_us / 1000)?;
         let outcome = RuleOutcome::Ran { alerts: alerts.len(), learning, excluded, blind };
         // Otherwise another detector was faster, and its alerts are the same.
         let is_new = matches!(committed, CommitOutcome::Committed { .. });
         Ok((outcome, if is_new { alerts } else { Vec::new() }))
     }
 
-    async fn session(&self, window: Window) -> Result<SessionContext, DetectorError> {
-        let context = views::session(self.lake, baseline::session_config(), window).await?;
+    /// A session in which rules can run.
+    pub(crate) async fn session(&self, window: Window) -> Result<SessionContext, DetectorError> {
+        let context = views::session(self.lake, self.config.clone(), window).await?;
         functions::register(&context);
+        if self.rules.iter().any(|rule| rule.statements().any(joined::is_named_in)) {
+            joined::register(&context).await?;
+        }
         self.inventory.register(&context)?;
         Ok(context)
     }
@@ -155,13 +167,11 @@ impl Detector<'_> {
 struct Round<'a> {
     context: SessionContext,
     table: &'a Table,
-    up_to: u64,
-    as_of_us: i64,
-    now_us: i64,
+    facts: RoundFacts,
 }
 
 /// An error with its causes in one line.
-fn chain(error: &dyn std::error::Error) -> String {
+pub(crate) fn chain(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();
     while let Some(cause) = next {

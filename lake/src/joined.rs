@@ -2,7 +2,7 @@
 //!
 //! `observations` is a row for each call that an observer saw, `acts` one for each act with its decision and token,
 //! `lost_calls` one for each call that an observer should have seen and did not, `coverage` counts by source, hour and
-//! check. They are plain SQL over `events`, in the files beside this one, and cost a pass over it: bound them by time.
+//! check; `incidents` puts alerts of one entity together. They are plain SQL over `events`, in the files beside this one, and cost a pass over it: bound them by time.
 //! Limits: an act is matched by ids, or within 5 seconds for decisions and an hour for tokens.
 
 use datafusion::prelude::SessionContext;
@@ -16,6 +16,7 @@ const VIEWS: &[(&str, &str)] = &[
     ("acts", include_str!("views/acts.sql")),
     ("lost_calls", include_str!("views/lost_calls.sql")),
     ("coverage", include_str!("views/coverage.sql")),
+    ("incidents", include_str!("views/incidents.sql")),
 ];
 
 /// Makes the views known to a session that has `events`.

@@ -13,6 +13,8 @@ pub enum TableName {
     Seals,
     /// What rules found.
     Alerts,
+    /// What people did with alerts.
+    AlertActions,
     /// Day rows of hour-of-week histograms.
     BaselineHours,
     /// Day rows of volumes.
@@ -30,6 +32,7 @@ impl TableName {
         Self::Copies,
         Self::Seals,
         Self::Alerts,
+        Self::AlertActions,
         Self::BaselineHours,
         Self::BaselineVolumes,
         Self::BaselineTerms,
@@ -43,6 +46,7 @@ impl TableName {
             Self::Copies => "copies",
             Self::Seals => "seals",
             Self::Alerts => "alerts",
+            Self::AlertActions => "alert_actions",
             Self::BaselineHours => "baseline_hours",
             Self::BaselineVolumes => "baseline_volumes",
             Self::BaselineTerms => "baseline_terms",

@@ -12,6 +12,7 @@ mod delta;
 mod place;
 mod store;
 
+pub mod alert_actions;
 pub mod alerts;
 pub mod baselines;
 pub mod decide;

@@ -14,7 +14,7 @@ use schemas::COLUMNS;
 use schemas::columns::name;
 
 use crate::snapshot::Snapshot;
-use crate::{Lake, LakeError, alerts, baselines, events, follow};
+use crate::{Lake, LakeError, alert_actions, alerts, baselines, events, follow};
 
 /// Names of all views.
 pub const VIEWS: &[&str] = &[
@@ -39,6 +39,8 @@ pub struct Window {
     pub up_to: Option<u64>,
     /// With it, the views `new_events` and `new_rejections` hold what came in later versions only.
     pub after: Option<Option<u64>>,
+    /// With it, those views hold what happened from one moment up to another instead, microseconds.
+    pub between: Option<(i64, i64)>,
 }
 
 /// A session over the views of a lake.
@@ -80,16 +82,25 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
         view(context, "new_events", &events_sql("stored_new", has_copies)).await?;
         view(context, "new_rejections", &rejections_sql("stored_new")).await?;
     }
+    if let Some((from_us, to_us)) = window.between {
+        let when = format!("event_time >= to_timestamp_micros({from_us}) AND event_time < to_timestamp_micros({to_us})");
+        view(context, "new_events", &format!("SELECT * FROM events WHERE {when}")).await?;
+        view(context, "new_rejections", &format!("SELECT * FROM ({}) r WHERE {when}", rejections_sql("stored_all"))).await?;
+    }
     for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
         view(context, name, &format!("SELECT * FROM events WHERE category = '{category}'")).await?;
     }
     view(context, "revisions", &revisions_sql(has_copies)).await?;
     view(context, "rejections", &rejections_sql("stored_all")).await?;
     table(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
-    view(context, "alerts", "SELECT * FROM stored_alerts").await?;
+    table(context, "alert_actions", Snapshot::of(&alert_actions::open(lake)?, None))?;
+    view(context, "alerts", ALERTS_SQL).await?;
     for kind in baselines::Baseline::ALL {
-        let table_of = kind.open(lake)?;
-        table(context, kind.table_name(), Snapshot::of(&table_of, None))?;
+        let stored = format!("stored_{}", kind.table_name());
+        table(context, &stored, Snapshot::of(&kind.open(lake)?, None))?;
+        // As of a version: what was learnt from later ones is not there.
+        let known = up_to.map_or_else(String::new, |version| format!(" WHERE events_version <= {version}"));
+        view(context, kind.table_name(), &format!("SELECT * FROM {stored}{known}")).await?;
     }
     Ok(())
 }
@@ -119,6 +130,14 @@ pub(crate) async fn view(context: &SessionContext, name: &str, sql: &str) -> Res
     let plan = context.sql(sql).await.map_err(failed)?;
     context.register_table(name, plan.into_view()).map(|_| ()).map_err(failed)
 }
+
+/// Each alert with the last thing that was done with it.
+const ALERTS_SQL: &str = r#"
+SELECT a.* EXCEPT (status), CASE x.action WHEN 'acknowledge' THEN 'acknowledged' WHEN 'close' THEN 'closed' WHEN 'reopen' THEN 'open' ELSE a.status END AS status,
+  x.disposition, x.reason AS handling_reason, x.who AS handled_by, x.at AS handled_at
+FROM stored_alerts a LEFT JOIN (
+  SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY alert_id ORDER BY "at" DESC) AS place FROM alert_actions) r WHERE place = 1
+) x ON x.alert_id = a.alert_id"#;
 
 /// Arrivals under a known id with other content than the first.
 fn revisions_sql(has_copies: bool) -> String {

@@ -3,6 +3,7 @@
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lake::LakeAt;
+use lake::alert_actions::Disposition;
 use query::Format;
 use schemas::adapters::Adapter;
 
@@ -30,6 +31,11 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Run every rule that is due to the end of the data.
     Detect(DetectArgs),
+    /// See alerts, take them up, close them.
+    Alerts {
+        #[command(subcommand)]
+        command: AlertsCommand,
+    },
     /// List the rules, or run their tests through the real engine.
     Rules {
         #[command(subcommand)]
@@ -37,7 +43,7 @@ pub(crate) enum Command {
     },
     /// Write labelled synthetic traffic: `<adapter>.jsonl` and `labels.jsonl`.
     Generate(GenerateArgs),
-    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts, observations, acts, lost_calls, coverage. DESCRIBE shows their columns.
+    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts, alert_actions, incidents, observations, acts, lost_calls, coverage. DESCRIBE shows their columns.
     Query(QueryArgs),
     /// Recompute every leaf, root, count and range of a lake and compare them with its seals.
     Verify(VerifyArgs),
@@ -279,6 +285,97 @@ pub(crate) enum RulesCommand {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         format: Output,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum AlertsCommand {
+    /// List alerts, newest first.
+    List(AlertsListArgs),
+    /// Show one alert: why, evidence, what to do, what was done.
+    Show {
+        #[command(flatten)]
+        lake: LakeArgs,
+        /// Its id, or the first digits of it.
+        id: String,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        format: Output,
+    },
+    /// Take alerts up.
+    Ack(HandleArgs),
+    /// Close alerts, and say what they were.
+    Close {
+        /// What they turned out to be.
+        #[arg(long = "as", value_enum, value_name = "DISPOSITION")]
+        as_: DispositionArg,
+        #[command(flatten)]
+        handle: HandleArgs,
+    },
+    /// Open closed alerts again.
+    Reopen(HandleArgs),
+}
+
+/// What an alert turned out to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum DispositionArg {
+    /// What the rule is for, and it was wrong.
+    TruePositive,
+    /// What the rule is for, and it was allowed.
+    Benign,
+    /// Not what the rule is for.
+    FalsePositive,
+}
+
+impl From<DispositionArg> for Disposition {
+    fn from(arg: DispositionArg) -> Self {
+        match arg {
+            DispositionArg::TruePositive => Self::TruePositive,
+            DispositionArg::Benign => Self::Benign,
+            DispositionArg::FalsePositive => Self::FalsePositive,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct AlertsListArgs {
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+    /// open, acknowledged, closed or shadow.
+    #[arg(long)]
+    pub(crate) status: Option<String>,
+    /// low, medium, high or critical.
+    #[arg(long)]
+    pub(crate) severity: Option<String>,
+    /// Name of a rule.
+    #[arg(long)]
+    pub(crate) rule: Option<String>,
+    /// Whom it is about, such as user:ann.
+    #[arg(long)]
+    pub(crate) entity: Option<String>,
+    #[arg(long)]
+    pub(crate) tenant: Option<String>,
+    /// Not before this moment (RFC 3339).
+    #[arg(long, value_name = "T")]
+    pub(crate) since: Option<chrono::DateTime<chrono::Utc>>,
+    /// At most this many.
+    #[arg(long, default_value_t = 50)]
+    pub(crate) limit: usize,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) format: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct HandleArgs {
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+    /// Who does it.
+    #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) who: String,
+    /// Why.
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) reason: String,
+    /// Ids, or their first digits.
+    #[arg(required = true)]
+    pub(crate) ids: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

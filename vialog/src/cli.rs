@@ -18,11 +18,12 @@ use crate::args::{
 };
 use crate::config::Config;
 use crate::demo::{self, DemoOptions};
-use crate::{detection, doctor, generate, sources, tell};
+use crate::{alerts, detection, doctor, generate, sources, tell};
 
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
+        Command::Alerts { command } => runtime()?.block_on(alerts::run(&command)),
         Command::Demo(args) => demo(&args),
         Command::Detect(args) => runtime()?.block_on(detection::detect(&args)),
         Command::Rules { command: RulesCommand::List { folder, format } } => detection::list(folder.as_deref(), format == Output::Json),

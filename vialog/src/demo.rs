@@ -157,7 +157,7 @@ impl Demo<'_> {
         let now_us = Utc::now().timestamp_micros();
         let runtime = tokio::runtime::Runtime::new()?;
         let report: RunReport = {
-            let detector = Detector { lake: &self.lake, rules: &self.rules, inventory: &self.inventory };
+            let detector = Detector::new(&self.lake, &self.rules, &self.inventory);
             runtime.block_on(detector.run(i64::MAX / 2, now_us))?
         };
         for alert in &report.alerts {

@@ -32,7 +32,7 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
         rule::check_distinct(&rules)?;
     }
     let as_of_us = args.as_of.map_or(i64::MAX / 2, |t| t.timestamp_micros());
-    let detector = Detector { lake: &lake, rules: &rules, inventory: &inventory };
+    let detector = Detector::new(&lake, &rules, &inventory);
     let report = detector.run(as_of_us, chrono::Utc::now().timestamp_micros()).await?;
     for alert in &report.alerts {
         if as_json {

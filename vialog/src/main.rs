@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 a test, check or verification failed, 2 usage, configuration or SQL error.
 
+mod alerts;
 mod args;
 mod cli;
 mod config;

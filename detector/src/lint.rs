@@ -1,0 +1,147 @@
+//! What is wrong with a rule before it runs: every statement is planned against an empty lake, and the plan is looked at.
+//!
+//! Refused are SQL that does not plan, anything but a query, joins that pair everything with everything or rows of two
+//! tenants, functions whose answer differs from run to run, and tables that rules may not read.
+
+use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Volatility};
+use datafusion::prelude::{SQLOptions, SessionContext};
+use lake::views;
+
+use crate::rule::{Moments, Rule};
+
+/// A column that joins must agree on.
+const TENANT: &str = "tenant";
+/// A table of one row, which may be paired with everything.
+const ONE_ROW: &str = "defaults";
+/// Names that are for the views only.
+const STORED: &str = "stored_";
+/// Some moment; plans do not depend on which.
+const MOMENT_US: i64 = 1_790_000_000_000_000;
+
+/// A fault.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Fault {
+    /// The key of the rule file that it is in.
+    pub at: String,
+    /// What is wrong, and how to mend it.
+    pub what: String,
+}
+
+/// Faults of a rule's SQL. The session is one of the detector over a lake, which may be empty.
+pub async fn faults(rule: &Rule, context: &SessionContext) -> Vec<Fault> {
+    let moments = Moments { as_of_us: MOMENT_US, new_from_us: MOMENT_US, new_to_us: MOMENT_US };
+    let mut found = Vec::new();
+    let mut made = Vec::new();
+    for table in &rule.tables {
+        let at = format!("tables.{}", table.name);
+        match planned(context, &rule.filled(&table.sql, moments)).await {
+            Err(what) => found.push(Fault { at, what }),
+            Ok(plan) => {
+                found.extend(of_plan(&plan).into_iter().map(|what| Fault { at: at.clone(), what }));
+                let schema = plan.schema().inner().clone();
+                if let Err(error) = views::register_rows(context, &table.name, schema, Vec::new()) {
+                    found.push(Fault { at, what: error.to_string() });
+                }
+                made.push(table.name.as_str());
+            }
+        }
+    }
+    let others = [
+        ("query", Some(&rule.query)),
+        ("learning", rule.learning.as_ref()),
+        ("excluded", rule.excluded.as_ref()),
+        ("blind", rule.blind.as_ref()),
+    ];
+    for (at, sql) in others.into_iter().filter_map(|(at, sql)| Some((at, sql?))) {
+        let faults = match planned(context, &rule.filled(sql, moments)).await {
+            Err(what) => vec![what],
+            Ok(plan) => of_plan(&plan),
+        };
+        found.extend(faults.into_iter().map(|what| Fault { at: at.into(), what }));
+    }
+    for name in made {
+        // It was just made.
+        let _ = context.deregister_table(name);
+    }
+    found
+}
+
+async fn planned(context: &SessionContext, sql: &str) -> Result<LogicalPlan, String> {
+    if sql.contains(STORED) {
+        return Err(format!("it reads a table whose name begins with `{STORED}`; read the view without it"));
+    }
+    let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
+    let frame = context.sql_with_options(sql, options).await.map_err(|e| short(&e.strip_backtrace()))?;
+    let plan = frame.logical_plan().clone();
+    context.state().optimize(&plan).map_err(|e| short(&e.strip_backtrace()))
+}
+
+/// Without the list of all columns.
+fn short(error: &str) -> String {
+    error.split("Valid fields are").next().unwrap_or_default().trim_end().to_owned()
+}
+
+fn of_plan(plan: &LogicalPlan) -> Vec<String> {
+    let mut found = Vec::new();
+    let walked = plan.apply_with_subqueries(|node| {
+        found.extend(of_node(node));
+        node.apply_expressions(|expression| {
+            expression.apply(|part| {
+                found.extend(volatile(part));
+                Ok(TreeNodeRecursion::Continue)
+            })
+        })
+    });
+    if let Err(error) = walked {
+        found.push(error.strip_backtrace());
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn of_node(node: &LogicalPlan) -> Option<String> {
+    match node {
+        LogicalPlan::Join(join) => {
+            if join.on.is_empty() {
+                let pairs_all = !reads_one_row(&join.left) && !reads_one_row(&join.right);
+                return pairs_all.then(|| "a join without an equality pairs everything with everything; join on tenant and a key".into());
+            }
+            let has_tenant = |plan: &LogicalPlan| plan.schema().fields().iter().any(|field| field.name() == TENANT);
+            let is_mixed = has_tenant(&join.left)
+                && has_tenant(&join.right)
+                && !join.on.iter().any(|(left, right)| names_tenant(left) && names_tenant(right));
+            let needs_it = matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
+            (is_mixed && needs_it)
+                .then(|| "a join of two tables with a tenant does not say that the tenants are equal; add `a.tenant = b.tenant`".into())
+        }
+        LogicalPlan::TableScan(scan) if scan.table_name.table().contains('(') => {
+            Some(format!("it makes rows with `{}`; rules read what happened", scan.table_name.table()))
+        }
+        _ => None,
+    }
+}
+
+/// One row, because it is the table of defaults or an aggregate of everything.
+fn reads_one_row(plan: &LogicalPlan) -> bool {
+    match plan {
+        LogicalPlan::TableScan(scan) => scan.table_name.table() == ONE_ROW,
+        LogicalPlan::Aggregate(aggregate) => aggregate.group_expr.is_empty(),
+        LogicalPlan::EmptyRelation(_) => true,
+        LogicalPlan::Projection(_) | LogicalPlan::SubqueryAlias(_) | LogicalPlan::Filter(_) => {
+            plan.inputs().iter().all(|input| reads_one_row(input))
+        }
+        _ => false,
+    }
+}
+
+fn names_tenant(expression: &Expr) -> bool {
+    expression.column_refs().iter().any(|column| column.name == TENANT)
+}
+
+fn volatile(expression: &Expr) -> Option<String> {
+    let Expr::ScalarFunction(call) = expression else { return None };
+    let is_volatile = call.func.signature().volatility == Volatility::Volatile;
+    is_volatile.then(|| format!("`{}` gives another answer each time, and the same events must give the same alerts", call.func.name()))
+}
