@@ -2,12 +2,16 @@
 
 use std::borrow::Cow;
 
+use crate::cell::{Member, Struct};
 use crate::columns::Row;
 use crate::destinations;
 use crate::json::Json;
 use crate::keys::Keys;
 use crate::reader::{Reader, TimeField};
 use crate::reject::{Code, Reject};
+
+/// Most hops of a chain that are kept.
+pub(crate) const MAX_HOPS: usize = 16;
 
 /// What an adapter gets.
 #[derive(Debug)]
@@ -76,6 +80,34 @@ pub(crate) fn set_trace(row: &mut Row, traceparent: Option<&str>) {
         row.trace_id = Some(trace.to_ascii_lowercase());
         row.span_id = Some(span.to_ascii_lowercase());
     }
+}
+
+/// Chain out of an `act` claim (RFC 8693), the presenting party first. What is no such claim, or longer than
+/// [`MAX_HOPS`], is kept as far as it goes and marked.
+pub(crate) fn set_act_chain(row: &mut Row, act: &Json<'_>) {
+    let mut hops: Vec<Struct> = Vec::new();
+    let (mut next, mut depth, mut wrong) = (Some(act), 0, None);
+    while let Some(hop) = next {
+        if !matches!(hop, Json::Object(_)) {
+            wrong = Some(if depth == 0 { "act_not_object" } else { "nested_act_not_object" });
+            break;
+        }
+        if !matches!(hop.get("sub"), None | Some(Json::Text(_))) {
+            wrong = wrong.or(Some("sub_not_string"));
+        }
+        if hops.len() < MAX_HOPS {
+            let member = |key: &str| Member::from(hop.get(key).and_then(Json::scalar));
+            hops.push(vec![Member::Int(depth), member("iss"), member("sub"), member("client_id"), member("sub_profile")]);
+        }
+        depth += 1;
+        next = hop.get("act").filter(|act| !act.is_empty());
+    }
+    row.delegation_truncated = (depth as usize > MAX_HOPS).then_some(true);
+    row.delegation_malformed = wrong.map(|_| true);
+    row.delegation_malformed_reason = wrong.map(str::to_owned);
+    row.delegation_depth = Some(depth);
+    row.delegation_chain = (!hops.is_empty()).then_some(hops);
+    row.delegation_type = Some(if depth == 0 { "unknown" } else { "act" }.into());
 }
 
 /// Address and port out of `ip`, `ip:port`, `[v6]:port`; anything else is kept as it is.
