@@ -138,9 +138,8 @@ impl Decoder<'_> {
             return vec![self.rejection(&reject, &unpacked.bytes)];
         }
         let redactor = Redactor::of_record(self.keys, &self.source.tenant, &unpacked.bytes);
-        if let Some(json) = self.source.adapter.from_binary(&unpacked.bytes, record.headers()) {
-            let taken_off = unpacked.taken_off.iter().copied().chain(["protobuf"]).collect();
-            let taken_off: Vec<&'static str> = taken_off;
+        if let Some((form, json)) = self.source.adapter.from_other(&unpacked.bytes, record.headers()) {
+            let taken_off: Vec<&'static str> = unpacked.taken_off.iter().copied().chain([form]).collect();
             return match json.and_then(|json| Ok(envelope::elements_of(json)?)) {
                 Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &taken_off, record, &redactor)).collect(),
                 Err(reject) => vec![self.rejection(&reject, &unpacked.bytes)],
@@ -307,7 +306,13 @@ impl Beside {
         row.parse_status = Some(if self.faults.is_empty() { "ok" } else { "partial" }.into());
         row.parse_errors = (!self.faults.is_empty()).then_some(self.faults);
         row.ext = (!self.rest.is_empty()).then_some(self.rest);
-        row.params_redacted_paths = (!self.redacted_paths.is_empty()).then_some(self.redacted_paths);
+        // After those that the source says it took out itself.
+        for path in self.redacted_paths {
+            let paths = row.params_redacted_paths.get_or_insert_default();
+            if !paths.contains(&path) {
+                paths.push(path);
+            }
+        }
         kept::keep(row, raw, limit, true);
     }
 }

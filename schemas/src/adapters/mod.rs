@@ -25,7 +25,7 @@ use crate::reject::Reject;
 pub enum Adapter {
     /// Okta System Log.
     Okta,
-    /// Keycloak user and admin events, API and listener form.
+    /// Keycloak user and admin events: of the API, of listeners and of the log.
     Keycloak,
     /// Cerbos access and decision records, JSON and protobuf.
     Cerbos,
@@ -83,7 +83,7 @@ impl Adapter {
     pub fn title(&self) -> &str {
         match self {
             Self::Okta => "Okta System Log: API, event hooks, EventBridge",
-            Self::Keycloak => "Keycloak user and admin events: API and listener",
+            Self::Keycloak => "Keycloak user and admin events: API, listener and log",
             Self::Cerbos => "Cerbos access and decision records: JSON and protobuf",
             Self::Opa => "Open Policy Agent decision logs: uploads, arrays, lines",
             Self::Toolhive => "ToolHive audit events",
@@ -108,14 +108,16 @@ impl Adapter {
     pub fn version(&self) -> &str {
         match self {
             Self::Mapped(mapping) => &mapping.version,
-            _ => "1",
+            _ => "2",
         }
     }
 
-    /// Parses JSON that stands in strings, where the adapter knows of some.
+    /// Parses what stands in strings, where the adapter knows of some.
     pub(crate) fn unpack(&self, json: &mut Json<'_>) {
-        if let Self::Mapped(mapping) = self {
-            mapping.unpack(json);
+        match self {
+            Self::Keycloak => keycloak::log::unpack(json),
+            Self::Mapped(mapping) => mapping.unpack(json),
+            _ => {}
         }
     }
 
@@ -129,11 +131,12 @@ impl Adapter {
         paths
     }
 
-    /// The JSON of a record that is not JSON itself; `None` when it is.
-    pub fn from_binary(&self, bytes: &[u8], headers: &[(String, Vec<u8>)]) -> Option<Result<Json<'static>, Reject>> {
+    /// The form of a record that is not JSON itself, and its JSON; `None` when it is.
+    pub(crate) fn from_other(&self, bytes: &[u8], headers: &[(String, Vec<u8>)]) -> Option<(&'static str, Result<Json<'static>, Reject>)> {
         match self {
-            Self::Cerbos => cerbos::from_protobuf(bytes, headers),
-            Self::Mapped(mapping) if mapping.reads_otlp => otlp::from_protobuf(bytes).map(Ok),
+            Self::Cerbos => cerbos::from_protobuf(bytes, headers).map(|json| ("protobuf", json)),
+            Self::Keycloak => keycloak::log::from_text(bytes).map(|json| ("text_log", Ok(json))),
+            Self::Mapped(mapping) if mapping.reads_otlp => otlp::from_protobuf(bytes).map(|json| ("protobuf", Ok(json))),
             _ => None,
         }
     }
