@@ -5,6 +5,7 @@
 //! decision's `timestamp` is when its record was built, once seen 125 s later. `EFFECT_ALLOW` beside an
 //! evaluation error is kept as allow with the error in `pdp_errors`.
 
+mod who;
 mod wire;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ const ENCODING_HEADER: &str = "cerbos.audit.encoding";
 const KIND_HEADER: &str = "cerbos.audit.kind";
 /// Most decisions in one record; Cerbos itself allows 50 resources of 50 actions unless told otherwise.
 const MAX_EVENTS: usize = 10_000;
+/// Most errors that are kept beside a decision.
+const MAX_ERRORS: usize = 16;
 /// Most bytes that the decisions of one record may hold together.
 const MAX_UNFOLDED: usize = 64 << 20;
 
@@ -36,7 +39,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     let mut drafts = if has("checkResources") {
         check(&base, r, input)?
     } else if has("planResources") {
-        vec![plan(base, r)]
+        vec![plan(base, input)]
     } else if is_access {
         vec![access(base, r)]
     } else {
@@ -174,47 +177,10 @@ fn asked(row: &mut Row, request: &Json<'_>, input: &Input<'_>) {
         row.tool_name_raw.clone_from(&row.resource_id);
         row.tool_name = row.resource_id.as_deref().map(|id| id.rsplit('/').next().unwrap_or(id).to_owned());
     }
-    let principal = text("principal.id");
-    let agent = text("principal.attr.agent_id");
-    let delegator = text("principal.attr.delegating_user").or_else(|| text("principal.attr.on_behalf_of"));
-    row.delegator_roles = request.at("principal.roles").and_then(Json::texts);
-    // The principal is the agent when the application says so; else it is the person.
-    match (agent, delegator) {
-        (Some(agent), delegator) => {
-            row.agent_id = Some(agent);
-            row.agent_type = Some("ai_agent".into());
-            row.delegator_id = delegator.or(principal.filter(|p| Some(p) != row.agent_id.as_ref()));
-        }
-        (None, Some(delegator)) => {
-            row.agent_id = principal;
-            row.agent_type = Some("workload".into());
-            row.delegator_id = Some(delegator);
-        }
-        (None, None) => row.delegator_id = principal,
-    }
-    row.delegator_type = row.delegator_id.as_ref().map(|_| "user".into());
-    row.delegator_email = row.delegator_id.clone().filter(|d| d.contains('@'));
-    row.agent_verified = row.agent_id.as_ref().map(|_| false);
-    row.job_id = text("principal.attr.job_id");
-    token(row, request);
+    who::fill(row, request);
     if let Some(arguments) = request.at("resource.attr.arguments") {
         set_params(row, arguments, input);
     }
-}
-
-fn token(row: &mut Row, request: &Json<'_>) {
-    let Some(claims) = request.at("auxData.jwt") else { return };
-    let text = |key: &str| claims.get(key).and_then(Json::scalar);
-    row.token_jti = text("jti");
-    row.token_id_kind = row.token_jti.as_ref().map(|_| "jti".into());
-    row.token_issuer = text("iss");
-    row.token_subject = text("sub");
-    row.token_audience = claims.get("aud").and_then(Json::texts);
-    row.scopes_granted = claims.get("scope").and_then(Json::texts);
-    row.client_id = text("azp").or_else(|| text("client_id"));
-    let time = |key: &str| claims.get(key).and_then(|v| crate::time::read(v, TimeFormat::Rfc3339).ok()).map(|t| t.micros);
-    row.token_expires_at = time("exp");
-    row.token_issued_at = time("iat");
 }
 
 fn decided(row: &mut Row, output: Option<&Json<'_>>, action: &str) {
@@ -239,26 +205,35 @@ fn decided(row: &mut Row, output: Option<&Json<'_>>, action: &str) {
     let of_action = |o: &&Json<'_>| o.get("action").and_then(Json::text).is_none_or(|a| a == action);
     let reasons: Vec<String> = said.iter().filter(of_action).filter_map(|o| o.get("val")).map(reason_of).collect();
     row.decision_reason = if reasons.is_empty() { row.policy_id.clone() } else { Some(reasons.join("; ")) };
-    let errors = output.get("evaluationErrors").map(Json::items).unwrap_or_default().iter();
-    let errors = errors.chain(said.iter().filter(|o| o.get("error").is_some()));
-    let errors: Vec<String> = errors.take(16).map(Json::compact).collect();
-    row.pdp_errors = (!errors.is_empty()).then_some(errors);
+    row.pdp_errors = errors_of(output);
+}
+
+/// What went wrong beside a decision: conditions, outputs of rules, and what does not fit its schema.
+fn errors_of(output: &Json<'_>) -> Option<Vec<String>> {
+    let list = |key: &str| output.get(key).map(Json::items).unwrap_or_default().iter();
+    let of_outputs = list("outputs").filter(|o| o.get("error").is_some());
+    let errors = list("evaluationErrors").chain(of_outputs).chain(list("validationErrors"));
+    let errors: Vec<String> = errors.take(MAX_ERRORS).map(Json::compact).collect();
+    (!errors.is_empty()).then_some(errors)
 }
 
 fn reason_of(value: &Json<'_>) -> String {
     value.get("reason").and_then(Json::scalar).or_else(|| value.scalar()).unwrap_or_else(|| value.compact())
 }
 
-fn plan(mut row: Row, r: &Reader<'_>) -> Draft {
+fn plan(mut row: Row, input: &Input<'_>) -> Draft {
+    let r = input.reader;
     let at = |path: &str| r.at(&format!("planResources.{path}"));
-    row.category = Some("authz_decision".into());
+    let request = r.object("planResources.input").unwrap_or(&Json::Null);
+    asked(&mut row, request, input);
     row.activity = Some("plan".into());
-    row.delegator_id = at("input.principal.id").and_then(Json::scalar);
-    row.delegator_type = row.delegator_id.as_ref().map(|_| "user".into());
-    row.delegator_roles = at("input.principal.roles").and_then(Json::texts);
-    row.resource_type = at("input.resource.kind").and_then(Json::scalar);
-    row.actions_requested = at("input.actions").and_then(Json::texts);
-    row.action_requested = at("input.action").and_then(Json::scalar).or_else(|| row.actions_requested.as_ref()?.first().cloned());
+    row.actions_requested = request.get("actions").and_then(Json::texts);
+    row.action_requested = request.get("action").and_then(Json::scalar).or_else(|| row.actions_requested.as_ref()?.first().cloned());
+    row.pdp_errors = r.peek("planResources.output").and_then(errors_of);
+    for list in ["evaluationErrors", "validationErrors"] {
+        at(&format!("output.{list}"));
+    }
+    row.outcome_reason = r.text("planResources.error");
     let kind = at("output.filter.kind").and_then(Json::scalar);
     let (decision, outcome) = match kind.as_deref() {
         Some("KIND_ALWAYS_ALLOWED") => ("allow", "success"),

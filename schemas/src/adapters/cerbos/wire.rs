@@ -52,6 +52,9 @@ const ACTION_EFFECT: &[Field] =
     &[Field::one(1, "effect", Wire::Enum(EFFECTS)), Field::one(2, "policy", Wire::Text), Field::one(3, "scope", Wire::Text)];
 const CEL_ERROR: &[Field] = &[Field::one(1, "expression", Wire::Text), Field::one(2, "message", Wire::Text)];
 const EVALUATION_ERROR: &[Field] = &[Field::one(1, "celError", Wire::Message(CEL_ERROR))];
+const SCHEMA_SOURCES: &[&str] = &["SOURCE_UNSPECIFIED", "SOURCE_PRINCIPAL", "SOURCE_RESOURCE"];
+const VALIDATION_ERROR: &[Field] =
+    &[Field::one(1, "path", Wire::Text), Field::one(2, "message", Wire::Text), Field::one(3, "source", Wire::Enum(SCHEMA_SOURCES))];
 const OUTPUT_ENTRY: &[Field] = &[
     Field::one(1, "src", Wire::Text),
     Field::one(2, "val", Wire::Value),
@@ -63,6 +66,7 @@ const CHECK_OUTPUT: &[Field] = &[
     Field::one(2, "resourceId", Wire::Text),
     Field::one(3, "actions", Wire::Map(&Wire::Message(ACTION_EFFECT))),
     Field::many(4, "effectiveDerivedRoles", Wire::Text),
+    Field::many(5, "validationErrors", Wire::Message(VALIDATION_ERROR)),
     Field::many(6, "outputs", Wire::Message(OUTPUT_ENTRY)),
     Field::many(7, "evaluationErrors", Wire::Message(EVALUATION_ERROR)),
 ];
@@ -87,6 +91,8 @@ const PLAN_OUTPUT: &[Field] = &[
     Field::one(1, "requestId", Wire::Text),
     Field::one(6, "filter", Wire::Message(PLAN_FILTER)),
     Field::one(7, "filterDebug", Wire::Text),
+    Field::many(8, "validationErrors", Wire::Message(VALIDATION_ERROR)),
+    Field::many(11, "evaluationErrors", Wire::Message(EVALUATION_ERROR)),
 ];
 const PLAN_RESOURCES: &[Field] = &[
     Field::one(1, "input", Wire::Message(PLAN_INPUT)),
