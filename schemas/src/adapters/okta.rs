@@ -41,11 +41,12 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     row.category = Some(category.into());
     row.activity = Some(activity.into());
     row.action_requested = Some(event_type.clone());
-    who(&mut row, r, &event_type);
-    targets(&mut row, r, &event_type);
+    let targets = r.items("target");
+    who(&mut row, r, &event_type, targets);
+    about(&mut row, &event_type, targets);
     place(&mut row, r);
     outcome(&mut row, r, &event_type);
-    token(&mut row, r, &event_type);
+    token(&mut row, r, &event_type, targets);
     row.idp_session_id = either(r, "authenticationContext.externalSessionId", "authenticationcontext.externalsessionid");
     row.correlation_id = r.text("transaction.id");
     row.request_id = either(r, "debugContext.debugData.requestId", "debugcontext.debugdata.requestid");
@@ -58,9 +59,8 @@ fn either(r: &Reader<'_>, camel: &str, lower: &str) -> Option<String> {
     r.text(camel).or_else(|| r.text(lower))
 }
 
-fn who(row: &mut Row, r: &Reader<'_>, event_type: &str) {
+fn who(row: &mut Row, r: &Reader<'_>, event_type: &str, targets: &[Json<'_>]) {
     let actor = (r.text("actor.id"), r.text("actor.displayName"));
-    let targets = r.items("target");
     let person = target_of(targets, &["User"]);
     let is_impersonation = event_type == "user.session.impersonation.initiate";
     let agent_type = match r.text("actor.type").as_deref() {
@@ -98,8 +98,7 @@ fn who(row: &mut Row, r: &Reader<'_>, event_type: &str) {
 }
 
 /// What the event is about: all of its targets, of which the first is the resource; of the lifecycle of a person, the person.
-fn targets(row: &mut Row, r: &Reader<'_>, event_type: &str) {
-    let targets = r.items("target");
+fn about(row: &mut Row, event_type: &str, targets: &[Json<'_>]) {
     row.policy_id = text_of(target_of(targets, &["PolicyEntity"]), "id");
     row.policy_rule = text_of(target_of(targets, &["PolicyRule"]), "displayName");
     let resource = |t: &Json<'_>| {
@@ -175,7 +174,7 @@ fn outcome(row: &mut Row, r: &Reader<'_>, event_type: &str) {
         risk.and_then(|t| t.split_once("level=").map(|(_, l)| l.split([',', '}']).next().unwrap_or_default().trim().to_ascii_lowercase()));
 }
 
-fn token(row: &mut Row, r: &Reader<'_>, event_type: &str) {
+fn token(row: &mut Row, r: &Reader<'_>, event_type: &str, targets: &[Json<'_>]) {
     let (camel, lower) = (r.peek("debugContext.debugData"), r.peek("debugcontext.debugdata"));
     let debug = |key: &str, low: &str| {
         let value = camel.and_then(|data| data.get(key)).or_else(|| lower.and_then(|data| data.get(low)))?;
@@ -187,7 +186,6 @@ fn token(row: &mut Row, r: &Reader<'_>, event_type: &str) {
     row.scopes_granted = list(debug("grantedScopes", "grantedscopes"));
     row.token_audience = list(debug("authorizationServerAudience", "authorizationserveraudience"));
     row.resource_indicator = list(debug("resource", "resource"));
-    let targets = r.items("target");
     let hash = targets.iter().find_map(|t| t.at("detailEntry.hash").and_then(Json::scalar));
     let id = || text_of(target_of(targets, &["access_token", "refresh_token", "id_token"]), "id");
     row.token_id_kind = Some(if hash.is_some() { "hash" } else { "jti" }.into());

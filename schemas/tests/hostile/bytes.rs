@@ -105,6 +105,17 @@ fn one_line_of_another_encoding_does_not_fail_its_neighbours() {
 }
 
 #[test]
+fn a_line_of_another_logger_does_not_fail_the_events_of_a_text_log() {
+    let line = r#"2026-11-20 10:00:00,000 INFO  [org.keycloak.events] (t-1) type="LOGIN", realmId="r1", userId="u1""#;
+    let rows = rows(Adapter::Keycloak, format!("{line}\n\tat java.base\n{line}\r\n"));
+    assert_eq!(rows.len(), 3);
+    rejected(&rows[1], "unknown_shape", "`type` or `operationType`", br#""\tat java.base""#);
+    for row in [&rows[0], &rows[2]] {
+        event(row, &["envelope=text_log+array", "delegator_id=u1", "event_id_kind=content_hash", "event_time_tz_assumed=true"]);
+    }
+}
+
+#[test]
 fn gzip_members_one_after_the_other_are_one_text() {
     let rows = rows(Adapter::Keycloak, [gzip(KEYCLOAK.as_bytes()), gzip(b"\n"), gzip(KEYCLOAK.as_bytes())].concat());
     assert_eq!(rows.len(), 2);

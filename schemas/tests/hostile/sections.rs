@@ -93,7 +93,7 @@ sections! {
     an_okta_outcome_that_is_text_is_not_taken_for_its_result: Okta OKTA "/outcome" = "SUCCESS" => "outcome=unknown", "ext=outcome: \"SUCCESS\"";
     an_okta_target_of_null_is_an_event_without_a_resource: Okta OKTA "/target" = null => "resource_id=", "resources=", "parse_status=ok";
     an_okta_target_that_is_an_object_is_a_list_of_one: Okta OKTA "/target" = {"id": "t9", "type": "AppInstance"} => "resource_id=t9", "client_id=t9";
-    an_okta_target_that_is_text_is_a_fault: Okta OKTA "/target" = "t9" => "resource_id=", "ext=target: \"t9\"", "parse_errors=target is no list; target is no list";
+    an_okta_target_that_is_text_is_a_fault: Okta OKTA "/target" = "t9" => "resource_id=", "ext=target: \"t9\"", "parse_errors=target is no list";
     an_okta_target_of_scalars_is_resources_without_names: Okta OKTA "/target" = [1, null, "x"] => "resource_id=", "parse_status=ok";
     an_okta_debug_context_that_is_text_goes_to_ext: Okta OKTA "/debugContext" = "zz" => "request_id=", "ext=debugContext: \"zz\"";
     an_okta_risk_that_is_an_object_is_a_fault: Okta OKTA "/debugContext/debugData/risk" = {"level": "HIGH"} => "risk_level=", "parse_errors=debugContext.debugData.risk is no text";
@@ -109,7 +109,7 @@ sections! {
     a_keycloak_time_of_null_is_the_time_of_kafka: Keycloak KEYCLOAK "/time" = null => "event_time_source=kafka", "parse_status=ok";
     a_keycloak_scope_that_is_a_list_is_read: Keycloak KEYCLOAK "/details/scope" = ["a", 1] => "scopes_granted=a; 1", "parse_status=ok";
     a_keycloak_scope_that_is_an_object_is_a_fault: Keycloak KEYCLOAK "/details/scope" = {"a": 1} => "scopes_granted=", "parse_errors=details.scope is no list of texts";
-    keycloak_auth_details_of_null_are_an_event_without_a_person: Keycloak KEYCLOAK_ADMIN "/authDetails" = null => "delegator_id=", "category=admin";
+    keycloak_auth_details_of_null_are_an_event_without_a_person: Keycloak KEYCLOAK_ADMIN "/authDetails" = null => "delegator_id=", "category=lifecycle";
     keycloak_auth_details_that_are_a_list_go_to_ext: Keycloak KEYCLOAK_ADMIN "/authDetails" = [true] => "delegator_id=", "ext=authDetails.0: true";
     a_keycloak_representation_that_is_an_object_is_parameters: Keycloak KEYCLOAK_ADMIN "/representation" = {"a": 1} => "params_json={\"a\":1}", "params_state=present";
     a_keycloak_representation_of_null_is_no_parameters: Keycloak KEYCLOAK_ADMIN "/representation" = null => "params_json=", "params_state=";

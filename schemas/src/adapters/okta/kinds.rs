@@ -175,13 +175,14 @@ const FAMILIES: &[(&str, &[Kind])] = &[
     ("scheduled_action", &[("user_suspension.completed", "lifecycle", "disable")]),
     ("core", &[("concurrency.*", "detection", "detected"), ("el.evaluate", "admin", "verify")]),
     ("workflows", &[("*limit.*", "detection", "detected")]),
+    ("mim", &[("command.*.new", "admin", "create")]),
     ("pki", &[("cert.lifecycle.hold", "admin", "disable")]),
 ];
 
 /// Words of a type's name and the activity that they are.
 const VERBS: &[(&str, &[&str])] = &[
     ("create", &["create", "created", "add", "register", "enroll", "import", "assign", "generate", "provision", "publish", "clone"]),
-    ("create", &["duplicate", "issue", "upload", "new", "bootstrap", "createEnrollment", "open", "discovered", "detect"]),
+    ("create", &["duplicate", "issue", "upload", "bootstrap", "createEnrollment", "open", "discovered", "detect"]),
     ("update", &["update", "updated", "change", "changed", "rename", "renamed", "move", "reset", "rotate", "rollover", "set", "save"]),
     ("update", &["sync", "push", "pushed", "promote", "renew", "overwrite", "upsert", "reassign", "restore", "extend", "reauthorize"]),
     (
