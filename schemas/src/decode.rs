@@ -138,7 +138,7 @@ impl Decoder<'_> {
             return vec![self.rejection(&reject, &unpacked.bytes)];
         }
         let redactor = Redactor::of_record(self.keys, &self.source.tenant, &unpacked.bytes);
-        if let Some((form, json)) = self.source.adapter.from_other(&unpacked.bytes, record.headers()) {
+        if let Some((form, json)) = self.source.adapter.other_form(&unpacked.bytes, record.headers()) {
             let taken_off: Vec<&'static str> = unpacked.taken_off.iter().copied().chain([form]).collect();
             return match json.and_then(|json| Ok(envelope::elements_of(json)?)) {
                 Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &taken_off, record, &redactor)).collect(),

@@ -132,7 +132,7 @@ impl Adapter {
     }
 
     /// The form of a record that is not JSON itself, and its JSON; `None` when it is.
-    pub(crate) fn from_other(&self, bytes: &[u8], headers: &[(String, Vec<u8>)]) -> Option<(&'static str, Result<Json<'static>, Reject>)> {
+    pub(crate) fn other_form(&self, bytes: &[u8], headers: &[(String, Vec<u8>)]) -> Option<(&'static str, Result<Json<'static>, Reject>)> {
         match self {
             Self::Cerbos => cerbos::from_protobuf(bytes, headers).map(|json| ("protobuf", json)),
             Self::Keycloak => keycloak::log::from_text(bytes).map(|json| ("text_log", Ok(json))),

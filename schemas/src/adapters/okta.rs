@@ -97,7 +97,7 @@ fn who(row: &mut Row, r: &Reader<'_>, event_type: &str, targets: &[Json<'_>]) {
     }
 }
 
-/// What the event is about: all of its targets, of which the first is the resource; of the lifecycle of a person, the person.
+/// What the event is about: all of its targets, of which the first is the resource; of a lifecycle, the one whose it is.
 fn about(row: &mut Row, event_type: &str, targets: &[Json<'_>]) {
     row.policy_id = text_of(target_of(targets, &["PolicyEntity"]), "id");
     row.policy_rule = text_of(target_of(targets, &["PolicyRule"]), "displayName");
@@ -106,9 +106,11 @@ fn about(row: &mut Row, event_type: &str, targets: &[Json<'_>]) {
         vec![member("type"), member("id"), Member::Null, member("displayName"), Member::Text("target".into())]
     };
     row.resources = (!targets.is_empty()).then(|| targets.iter().take(MAX_TARGETS).map(resource).collect());
-    let is_of_person = row.category.as_deref() == Some("lifecycle") && event_type.contains("user");
-    let person = target_of(targets, &["User"]).filter(|_| is_of_person);
-    let subject = person.or(targets.first());
+    let is_lifecycle = row.category.as_deref() == Some("lifecycle");
+    let is_of_person = is_lifecycle && event_type.contains("user");
+    // A person beside an application whose lifecycle it is would read as a person who left.
+    let is_subject = |t: &&Json<'_>| !is_lifecycle || (t.get("type").and_then(Json::text) == Some("User")) == is_of_person;
+    let subject = targets.iter().find(is_subject).or(targets.first());
     row.resource_type = text_of(subject, "type");
     row.resource_id = text_of(subject, "id");
     row.resource_name = text_of(subject, "displayName");

@@ -211,7 +211,7 @@ pub(super) fn params<'j>(element: &'j Json<'_>) -> Option<Cow<'j, Json<'j>>> {
         return Some(Cow::Borrowed(params)).filter(|params| !params.is_empty());
     }
     let rest: Vec<_> = members.iter().filter(|(key, _)| key != "_meta").cloned().collect();
-    (!rest.is_empty()).then(|| Cow::Owned(Json::Object(rest)))
+    (!rest.is_empty()).then_some(Cow::Owned(Json::Object(rest)))
 }
 
 fn outcome(row: &mut Row, r: &Reader<'_>, kind: &str) {

@@ -64,7 +64,7 @@ fn one(row: &Row, element: Option<&Json<'static>>, origins: &[Origin]) -> Explai
 fn first_element(adapter: &Adapter, record: &[u8]) -> Option<Json<'static>> {
     let keys = Keys::from_master(&[7; 32]);
     let bytes = envelope::unpack(record).ok()?.bytes;
-    let mut json = match adapter.from_other(&bytes, &[]) {
+    let mut json = match adapter.other_form(&bytes, &[]) {
         Some((_, other)) => first(envelope::elements_of(other.ok()?).ok()?)?,
         None => first(envelope::elements(&bytes, adapter.kept_wrappers()).ok()?)?,
     };

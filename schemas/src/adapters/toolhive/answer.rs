@@ -37,8 +37,7 @@ pub(super) fn fill(row: &mut Row, answer: &Json<'_>) -> Option<String> {
 
 /// Whether a text begins as a denial does.
 pub(super) fn is_denial(text: &str) -> bool {
-    let begins = |denial: &&str| text.get(..denial.len()).is_some_and(|start| start.eq_ignore_ascii_case(denial));
-    DENIALS.iter().any(|denial| begins(&denial))
+    DENIALS.iter().any(|denial| text.get(..denial.len()).is_some_and(|start| start.eq_ignore_ascii_case(denial)))
 }
 
 /// The last answer among server-sent events.
