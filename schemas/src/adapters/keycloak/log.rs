@@ -18,6 +18,10 @@ type Members<'a> = Vec<(Cow<'a, str>, Json<'a>)>;
 
 /// The events of a text log, a line each; `None` when no line of it is one. Lines of other loggers stay text.
 pub(in crate::adapters) fn from_text(bytes: &[u8]) -> Option<Json<'static>> {
+    // Most records are JSON: that is told by a byte.
+    if matches!(bytes.trim_ascii_start().first(), Some(b'{' | b'[')) {
+        return None;
+    }
     let text = std::str::from_utf8(bytes).ok()?.trim_start_matches('\u{feff}').trim_ascii();
     if text.starts_with(['{', '[']) || !text.lines().any(|line| fields_in(line).is_some()) {
         return None;
