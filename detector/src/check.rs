@@ -36,11 +36,35 @@ impl CaseResult {
     }
 }
 
-/// Runs one case in a lake of its own in an empty folder.
+/// How a case is run. The same alerts are expected either way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum How {
+    /// Events as the case has them, in one commit.
+    Plain,
+    /// Events backwards over two commits, in four partitions, with filters pushed into Parquet.
+    Shuffled,
+    /// Once each way.
+    Both,
+}
+
+/// Runs one case in lakes of its own in an empty folder.
 ///
 /// # Errors
 /// When the case cannot be set up.
-pub async fn run_case(rule: &Rule, case: &Case, folder: &str) -> Result<CaseResult, DetectorError> {
+pub async fn run_case(rule: &Rule, case: &Case, folder: &str, how: How) -> Result<CaseResult, DetectorError> {
+    if how != How::Both {
+        return run_once(rule, case, folder, how).await;
+    }
+    let plain = run_once(rule, case, &format!("{folder}-plain"), How::Plain).await?;
+    if !plain.passed() {
+        return Ok(plain);
+    }
+    let shuffled = run_once(rule, case, &format!("{folder}-shuffled"), How::Shuffled).await?;
+    let failure = shuffled.failure.clone().or((!shuffled.passed()).then(|| "shuffled over two commits".into()));
+    Ok(CaseResult { failure, ..shuffled })
+}
+
+async fn run_once(rule: &Rule, case: &Case, folder: &str, how: How) -> Result<CaseResult, DetectorError> {
     let lake = Lake::open_or_create(folder, ENVIRONMENT)?;
     let mut rows = Vec::new();
     for history in &case.history {
@@ -52,13 +76,17 @@ pub async fn run_case(rule: &Rule, case: &Case, folder: &str) -> Result<CaseResu
         treat_as_seen(&lake, rule)?;
     }
     let events = case.events.iter().map(|event| row_of(rule, event)).collect::<Result<Vec<_>, _>>()?;
-    commit(&lake, events, next)?;
+    commit_events(&lake, events, next, how)?;
     let TestInventory { identities, holidays, lists } = case.inventory.clone();
     if let Some(what) = lists::fault(&lists) {
         return Err(DetectorError::Rule { rule: rule.name.clone(), what });
     }
     let inventory = Inventory { default_zone: None, identities, holidays, lists };
-    let detector = Detector::new(&lake, std::slice::from_ref(rule), &inventory);
+    let mut detector = Detector::new(&lake, std::slice::from_ref(rule), &inventory);
+    if how == How::Shuffled {
+        detector.config = detector.config.with_target_partitions(4).with_batch_size(3);
+        detector.config.options_mut().execution.parquet.pushdown_filters = true;
+    }
     let report = detector.run(i64::MAX / 2, 0).await?;
     // Severity is compared where the test names it.
     let named = |entity: &str, severity: Option<&str>| severity.map_or(entity.to_owned(), |s| format!("{entity} ({s})"));
@@ -83,6 +111,22 @@ fn treat_as_seen(lake: &Lake, rule: &Rule) -> Result<(), DetectorError> {
     let step = RuleStep { seen: version.unwrap_or(0), settled: version, alerts: &[] };
     alerts::append(&table, &alerts::cursor(&table, &rule.name), &step, 0)?;
     Ok(())
+}
+
+fn commit_events(lake: &Lake, mut rows: Vec<Row>, first: usize, how: How) -> Result<(), DetectorError> {
+    for (number, row) in rows.iter_mut().enumerate() {
+        row.event_id.get_or_insert(format!("test:{}", first + number));
+    }
+    if how != How::Shuffled {
+        return commit(lake, rows, first);
+    }
+    rows.reverse();
+    let later = rows.split_off(rows.len() / 2);
+    let middle = first + rows.len();
+    if !rows.is_empty() {
+        commit(lake, rows, first)?;
+    }
+    commit(lake, later, middle)
 }
 
 fn commit(lake: &Lake, rows: Vec<Row>, first: usize) -> Result<(), DetectorError> {
@@ -163,7 +207,7 @@ mod tests {
         for rule in crate::rule::pack().unwrap() {
             for case in &rule.tests {
                 let folder = tempfile::tempdir().unwrap();
-                let result = run_case(&rule, case, folder.path().join("lake").to_str().unwrap()).await.unwrap();
+                let result = run_case(&rule, case, folder.path().join("lake").to_str().unwrap(), How::Both).await.unwrap();
                 if !result.passed() {
                     failed.push(format!("{}: {result:?}", rule.name));
                 }

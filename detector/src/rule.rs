@@ -4,7 +4,7 @@
 //! enough history, `excluded` those that the rule does not apply to; `blind` gives a sentence when it cannot see.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -311,29 +311,38 @@ pub fn check_distinct(rules: &[Rule]) -> Result<(), DetectorError> {
     Ok(())
 }
 
-/// The rules of a folder and the folders in it; or one rule file.
+/// The rule files of a folder and the folders in it, in order; or the one that is named.
+///
+/// # Errors
+/// When a folder cannot be read.
+pub fn files(path: &Path) -> Result<Vec<PathBuf>, DetectorError> {
+    let failed = |source| DetectorError::File { path: path.display().to_string(), source };
+    if path.is_file() {
+        return Ok(vec![path.to_owned()]);
+    }
+    let mut entries: Vec<_> = std::fs::read_dir(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    entries.sort_by_key(std::fs::DirEntry::path);
+    let mut found = Vec::new();
+    for file in entries.iter().map(std::fs::DirEntry::path) {
+        if file.is_dir() {
+            found.extend(files(&file)?);
+        } else if file.extension().is_some_and(|e| e == "yaml") {
+            found.push(file);
+        }
+    }
+    Ok(found)
+}
+
+/// The rules of those files.
 ///
 /// # Errors
 /// When a file cannot be read or is wrong.
 pub fn folder(path: &Path) -> Result<Vec<Rule>, DetectorError> {
-    let failed = |source| DetectorError::File { path: path.display().to_string(), source };
-    if path.is_file() {
-        let text = std::fs::read_to_string(path).map_err(failed)?;
-        return Ok(vec![Rule::parse(&text, &path.display().to_string())?]);
-    }
-    let mut rules = Vec::new();
-    let mut entries: Vec<_> = std::fs::read_dir(path).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
-    entries.sort_by_key(std::fs::DirEntry::path);
-    for entry in entries {
-        let file = entry.path();
-        if file.is_dir() {
-            rules.extend(folder(&file)?);
-        } else if file.extension().is_some_and(|e| e == "yaml") {
-            let text = std::fs::read_to_string(&file).map_err(failed)?;
-            rules.push(Rule::parse(&text, &file.display().to_string())?);
-        }
-    }
-    Ok(rules)
+    let read = |file: PathBuf| {
+        let text = std::fs::read_to_string(&file).map_err(|source| DetectorError::File { path: file.display().to_string(), source })?;
+        Rule::parse(&text, &file.display().to_string())
+    };
+    files(path)?.into_iter().map(read).collect()
 }
 
 #[cfg(test)]

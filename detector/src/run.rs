@@ -152,7 +152,10 @@ impl<'a> Detector<'a> {
     }
 
     /// A session in which rules can run.
-    pub(crate) async fn session(&self, window: Window) -> Result<SessionContext, DetectorError> {
+    ///
+    /// # Errors
+    /// When tables cannot be read.
+    pub async fn session(&self, window: Window) -> Result<SessionContext, DetectorError> {
         let context = views::session(self.lake, self.config.clone(), window).await?;
         functions::register(&context);
         if self.rules.iter().any(|rule| rule.statements().any(joined::is_named_in)) {

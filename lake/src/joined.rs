@@ -30,7 +30,21 @@ pub async fn register(context: &SessionContext) -> Result<(), LakeError> {
     Ok(())
 }
 
-/// Whether SQL reads one of them.
+/// Whether SQL reads one of them: names it, and does not give the name to something of its own.
 pub fn is_named_in(sql: &str) -> bool {
-    VIEWS.iter().any(|(name, _)| sql.contains(name))
+    let mut words = sql.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    words.any(|word| VIEWS.iter().any(|(name, _)| *name == word && !sql.contains(&format!("{name} AS ("))))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_that_a_query_gives_itself_is_not_the_view() {
+        assert!(is_named_in("SELECT * FROM acts WHERE true"));
+        assert!(is_named_in("DESCRIBE coverage"));
+        assert!(!is_named_in("WITH acts AS (SELECT 1) SELECT * FROM acts"));
+        assert!(!is_named_in("SELECT contacts FROM events"));
+    }
 }

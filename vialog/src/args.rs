@@ -1,12 +1,16 @@
 //! The command line as clap reads it: every command and option with its help.
 
+mod alerts;
+mod rules;
+
 use anyhow::{Result, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use lake::LakeAt;
-use lake::alert_actions::Disposition;
 use query::Format;
 use schemas::adapters::Adapter;
 
+pub(crate) use self::alerts::{AlertsCommand, AlertsListArgs, HandleArgs};
+pub(crate) use self::rules::{BacktestArgs, DetectArgs, RuleRunArgs, RulesCommand};
 use crate::config::Config;
 
 /// Audit-log pipeline and anomaly detector for AI agents.
@@ -231,29 +235,6 @@ pub(crate) struct DemoArgs {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct DetectArgs {
-    #[command(flatten)]
-    pub(crate) lake: LakeArgs,
-    /// Run to the end of the data and stop (the only way so far).
-    #[arg(long, required = true)]
-    pub(crate) once: bool,
-    /// Treat the data as complete up to this moment (RFC 3339). [default: all of it]
-    #[arg(long, value_name = "T")]
-    pub(crate) as_of: Option<chrono::DateTime<chrono::Utc>>,
-    /// Folder with identities.csv (identity,zone,country,peer_group,tenant) and holidays.csv (country,day). [default: that of the configuration]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) inventory: Option<std::path::PathBuf>,
-    /// Folder of further rules, beside those that come with the program. [default: that of the configuration]
-    #[arg(long, value_name = "DIR")]
-    pub(crate) rules: Option<std::path::PathBuf>,
-    /// IANA zone of identities that are not listed there. [default: that of the configuration, else UTC]
-    #[arg(long, value_name = "ZONE")]
-    pub(crate) zone: Option<String>,
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub(crate) format: Output,
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct GenerateArgs {
     /// Same seed, same bytes.
     #[arg(long)]
@@ -267,115 +248,6 @@ pub(crate) struct GenerateArgs {
     /// Send to the topics `demo.<adapter>` of these brokers instead, which must exist.
     #[arg(long, value_name = "HOST:PORT", conflicts_with = "out")]
     pub(crate) brokers: Option<String>,
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum RulesCommand {
-    /// List the rules that come with the program, or those of a folder.
-    List {
-        /// Folder of rule files.
-        folder: Option<std::path::PathBuf>,
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        format: Output,
-    },
-    /// Run the tests of all rules, or of the rules in a folder.
-    Test {
-        /// Folder of rule files.
-        folder: Option<std::path::PathBuf>,
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        format: Output,
-    },
-}
-
-#[derive(Debug, Subcommand)]
-pub(crate) enum AlertsCommand {
-    /// List alerts, newest first.
-    List(AlertsListArgs),
-    /// Show one alert: why, evidence, what to do, what was done.
-    Show {
-        #[command(flatten)]
-        lake: LakeArgs,
-        /// Its id, or the first digits of it.
-        id: String,
-        #[arg(long, value_enum, default_value_t = Output::Text)]
-        format: Output,
-    },
-    /// Take alerts up.
-    Ack(HandleArgs),
-    /// Close alerts, and say what they were.
-    Close {
-        /// What they turned out to be.
-        #[arg(long = "as", value_enum, value_name = "DISPOSITION")]
-        as_: DispositionArg,
-        #[command(flatten)]
-        handle: HandleArgs,
-    },
-    /// Open closed alerts again.
-    Reopen(HandleArgs),
-}
-
-/// What an alert turned out to be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-pub(crate) enum DispositionArg {
-    /// What the rule is for, and it was wrong.
-    TruePositive,
-    /// What the rule is for, and it was allowed.
-    Benign,
-    /// Not what the rule is for.
-    FalsePositive,
-}
-
-impl From<DispositionArg> for Disposition {
-    fn from(arg: DispositionArg) -> Self {
-        match arg {
-            DispositionArg::TruePositive => Self::TruePositive,
-            DispositionArg::Benign => Self::Benign,
-            DispositionArg::FalsePositive => Self::FalsePositive,
-        }
-    }
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct AlertsListArgs {
-    #[command(flatten)]
-    pub(crate) lake: LakeArgs,
-    /// open, acknowledged, closed or shadow.
-    #[arg(long)]
-    pub(crate) status: Option<String>,
-    /// low, medium, high or critical.
-    #[arg(long)]
-    pub(crate) severity: Option<String>,
-    /// Name of a rule.
-    #[arg(long)]
-    pub(crate) rule: Option<String>,
-    /// Whom it is about, such as user:ann.
-    #[arg(long)]
-    pub(crate) entity: Option<String>,
-    #[arg(long)]
-    pub(crate) tenant: Option<String>,
-    /// Not before this moment (RFC 3339).
-    #[arg(long, value_name = "T")]
-    pub(crate) since: Option<chrono::DateTime<chrono::Utc>>,
-    /// At most this many.
-    #[arg(long, default_value_t = 50)]
-    pub(crate) limit: usize,
-    #[arg(long, value_enum, default_value_t = Output::Text)]
-    pub(crate) format: Output,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct HandleArgs {
-    #[command(flatten)]
-    pub(crate) lake: LakeArgs,
-    /// Who does it.
-    #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(crate) who: String,
-    /// Why.
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(crate) reason: String,
-    /// Ids, or their first digits.
-    #[arg(required = true)]
-    pub(crate) ids: Vec<String>,
 }
 
 #[derive(Debug, Subcommand)]

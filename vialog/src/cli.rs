@@ -13,12 +13,10 @@ use query::Session;
 use schemas::decode::Source;
 use serde_json::json;
 
-use crate::args::{
-    Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, MaintainArgs, Output, QueryArgs, RulesCommand, VerifyArgs,
-};
+use crate::args::{Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, MaintainArgs, Output, QueryArgs, VerifyArgs};
 use crate::config::Config;
 use crate::demo::{self, DemoOptions};
-use crate::{alerts, detection, doctor, generate, sources, tell};
+use crate::{alerts, detection, doctor, generate, rules, sources, tell};
 
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
@@ -26,10 +24,7 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Alerts { command } => runtime()?.block_on(alerts::run(&command)),
         Command::Demo(args) => demo(&args),
         Command::Detect(args) => runtime()?.block_on(detection::detect(&args)),
-        Command::Rules { command: RulesCommand::List { folder, format } } => detection::list(folder.as_deref(), format == Output::Json),
-        Command::Rules { command: RulesCommand::Test { folder, format } } => {
-            runtime()?.block_on(detection::test(folder.as_deref(), format == Output::Json))
-        }
+        Command::Rules { command } => runtime()?.block_on(rules::run(&command)),
         Command::Generate(args) => generate_traffic(&args),
         Command::Ingest(args) => ingest(&args),
         Command::Import(args) => runtime()?.block_on(import(&args)),

@@ -4,36 +4,54 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
+use detector::check::How;
 use detector::inventory::Inventory;
 use detector::rule::{self, Rule};
 use detector::run::Detector;
 use lake::Lake;
 use serde_json::json;
 
-use crate::args::{DetectArgs, Output};
+use crate::args::{DetectArgs, Output, RuleRunArgs};
 use crate::config::Config;
 use crate::tell;
 
+/// What `detect`, `rules backtest` and `rules replay` run with.
+pub(crate) struct Setup {
+    pub(crate) lake: Lake,
+    pub(crate) rules: Vec<Rule>,
+    pub(crate) inventory: Inventory,
+}
+
+impl Setup {
+    pub(crate) fn read(args: &RuleRunArgs) -> Result<Self> {
+        let config = args.lake.config.as_deref().map(Config::read).transpose()?;
+        let folder = args.inventory.as_ref().or(config.as_ref().and_then(|c| c.inventory.as_ref()));
+        let zone = args.zone.clone().or(config.as_ref().and_then(|c| c.zone.clone()));
+        let inventory = match folder {
+            Some(folder) if !folder.is_dir() => bail!("there is no inventory folder `{}`", folder.display()),
+            Some(folder) => Inventory::read(folder, zone)?,
+            None => Inventory::of_zone(zone)?,
+        };
+        let lake = Lake::open(args.lake.at()?)?;
+        let mut rules = rule::pack()?;
+        if let Some(folder) = args.rules.as_ref().or(config.as_ref().and_then(|c| c.rules.as_ref())) {
+            rules.extend(rule::folder(folder)?);
+            rule::check_distinct(&rules)?;
+        }
+        Ok(Self { lake, rules, inventory })
+    }
+
+    pub(crate) fn detector(&self) -> Detector<'_> {
+        Detector::new(&self.lake, &self.rules, &self.inventory)
+    }
+}
+
 /// `detect --once`.
 pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
-    let as_json = args.format == Output::Json;
-    let config = args.lake.config.as_deref().map(Config::read).transpose()?;
-    let folder = args.inventory.as_ref().or(config.as_ref().and_then(|c| c.inventory.as_ref()));
-    let zone = args.zone.clone().or(config.as_ref().and_then(|c| c.zone.clone()));
-    let inventory = match folder {
-        Some(folder) if !folder.is_dir() => bail!("there is no inventory folder `{}`", folder.display()),
-        Some(folder) => Inventory::read(folder, zone)?,
-        None => Inventory::of_zone(zone)?,
-    };
-    let lake = Lake::open(args.lake.at()?)?;
-    let mut rules = rule::pack()?;
-    if let Some(folder) = args.rules.as_ref().or(config.as_ref().and_then(|c| c.rules.as_ref())) {
-        rules.extend(rule::folder(folder)?);
-        rule::check_distinct(&rules)?;
-    }
+    let as_json = args.run.format == Output::Json;
+    let setup = Setup::read(&args.run)?;
     let as_of_us = args.as_of.map_or(i64::MAX / 2, |t| t.timestamp_micros());
-    let detector = Detector::new(&lake, &rules, &inventory);
-    let report = detector.run(as_of_us, chrono::Utc::now().timestamp_micros()).await?;
+    let report = setup.detector().run(as_of_us, chrono::Utc::now().timestamp_micros()).await?;
     for alert in &report.alerts {
         if as_json {
             tell::object(
@@ -49,7 +67,7 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
     if as_json {
         let learning: u64 = report.unjudged().map(|(_, learning, _)| learning).sum();
         tell::object(
-            &json!({ "rules": rules.len(), "alerts": report.alerts.len(), "learning": learning, "blind": report.blind().count() }),
+            &json!({ "rules": setup.rules.len(), "alerts": report.alerts.len(), "learning": learning, "blind": report.blind().count() }),
         )?;
     } else {
         for (rule, learning, excluded) in report.unjudged() {
@@ -61,7 +79,7 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
             }
         }
         report.blind().try_for_each(|(rule, why)| tell::line(&format!("{rule} is BLIND: {why}")))?;
-        tell::line(&format!("{} rules, {} new alerts", rules.len(), report.alerts.len()))?;
+        tell::line(&format!("{} rules, {} new alerts", setup.rules.len(), report.alerts.len()))?;
     }
     Ok(ExitCode::from(u8::from(report.failed().next().is_some())))
 }
@@ -81,7 +99,7 @@ pub(crate) fn list(folder: Option<&Path>, as_json: bool) -> Result<ExitCode> {
 }
 
 /// `rules test`.
-pub(crate) async fn test(folder: Option<&Path>, as_json: bool) -> Result<ExitCode> {
+pub(crate) async fn test(folder: Option<&Path>, how: How, as_json: bool) -> Result<ExitCode> {
     let rules = folder.map_or_else(rule::pack, rule::folder)?;
     if rules.is_empty() {
         bail!("there is no rule file (*.yaml) in `{}`", folder.unwrap_or(Path::new("")).display());
@@ -91,7 +109,7 @@ pub(crate) async fn test(folder: Option<&Path>, as_json: bool) -> Result<ExitCod
     for rule in &rules {
         for (number, case) in rule.tests.iter().enumerate() {
             cases += 1;
-            failed += usize::from(!run_case(rule, case, number, as_json).await?);
+            failed += usize::from(!run_case(rule, case, (number, how), as_json).await?);
         }
     }
     if as_json {
@@ -102,10 +120,10 @@ pub(crate) async fn test(folder: Option<&Path>, as_json: bool) -> Result<ExitCod
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-async fn run_case(rule: &Rule, case: &rule::Case, number: usize, as_json: bool) -> Result<bool> {
+async fn run_case(rule: &Rule, case: &rule::Case, (number, how): (usize, How), as_json: bool) -> Result<bool> {
     let folder = std::env::temp_dir().join(format!("vialog-rules-{}-{}-{number}", std::process::id(), rule.id));
     std::fs::create_dir_all(&folder)?;
-    let result = detector::check::run_case(rule, case, &folder.join("lake").to_string_lossy()).await;
+    let result = detector::check::run_case(rule, case, &folder.join("lake").to_string_lossy(), how).await;
     std::fs::remove_dir_all(&folder)?;
     let result = result?;
     if as_json {

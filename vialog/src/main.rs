@@ -11,6 +11,7 @@ mod detection;
 mod doctor;
 mod generate;
 mod matrix;
+mod rules;
 mod sources;
 mod tell;
 

@@ -1,0 +1,92 @@
+//! Options of what has to do with rules.
+
+use clap::{Args, Subcommand};
+
+use super::{LakeArgs, Output};
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RulesCommand {
+    /// List the rules that come with the program, or those of a folder.
+    List {
+        /// Folder of rule files.
+        folder: Option<std::path::PathBuf>,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        format: Output,
+    },
+    /// Check rule files without running them: keys, SQL, joins, versions.
+    Lint {
+        /// Folder of rule files, or one; without it, the rules that come with the program.
+        folder: Option<std::path::PathBuf>,
+        /// Lock file: a rule whose logic changed must have another version than there.
+        #[arg(long, value_name = "FILE")]
+        lock: Option<std::path::PathBuf>,
+        /// Write the lock file anew, once everything else is well.
+        #[arg(long, requires = "lock")]
+        write: bool,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        format: Output,
+    },
+    /// Run the tests of all rules, or of the rules in a folder.
+    Test {
+        /// Folder of rule files.
+        folder: Option<std::path::PathBuf>,
+        /// Each case once more with rows shuffled over several commits, in parallel and with filters pushed down.
+        #[arg(long)]
+        thorough: bool,
+        #[arg(long, value_enum, default_value_t = Output::Text)]
+        format: Output,
+    },
+    /// Say what rules would have found in stored history. Writes no alerts.
+    Backtest(BacktestArgs),
+    /// Give an alert again from what it recorded, and compare.
+    Replay {
+        #[command(flatten)]
+        run: RuleRunArgs,
+        /// Id of the alert, or its first digits.
+        alert: String,
+    },
+}
+
+/// With which rules, and what is known of identities.
+#[derive(Debug, Args)]
+pub(crate) struct RuleRunArgs {
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+    /// Folder with identities.csv (identity,zone,country,peer_group,tenant), holidays.csv (country,day) and the lists of `docs/rules.md`. [default: that of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) inventory: Option<std::path::PathBuf>,
+    /// Folder of further rules, beside those that come with the program. [default: that of the configuration]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) rules: Option<std::path::PathBuf>,
+    /// IANA zone of identities that are not listed there. [default: that of the configuration, else UTC]
+    #[arg(long, value_name = "ZONE")]
+    pub(crate) zone: Option<String>,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) format: Output,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BacktestArgs {
+    #[command(flatten)]
+    pub(crate) run: RuleRunArgs,
+    /// First day.
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: chrono::NaiveDate,
+    /// Last day, included.
+    #[arg(long, value_name = "DAY")]
+    pub(crate) to: chrono::NaiveDate,
+    /// Names of rules. [default: all]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DetectArgs {
+    #[command(flatten)]
+    pub(crate) run: RuleRunArgs,
+    /// Run to the end of the data and stop (the only way so far).
+    #[arg(long, required = true)]
+    pub(crate) once: bool,
+    /// Treat the data as complete up to this moment (RFC 3339). [default: all of it]
+    #[arg(long, value_name = "T")]
+    pub(crate) as_of: Option<chrono::DateTime<chrono::Utc>>,
+}

@@ -1,0 +1,240 @@
+//! `rules`: list, lint with a lock file, test, backtest, replay.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::{Context, Result, bail};
+use detector::again::{self, Backtest, Replayed};
+use detector::check::How;
+use detector::inventory::Inventory;
+use detector::lint::{self, Fault};
+use detector::rule::{self, Rule};
+use detector::run::Detector;
+use lake::Lake;
+use lake::alerts::Alert;
+use lake::views::Window;
+use query::Session;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::args::{BacktestArgs, Output, RuleRunArgs, RulesCommand};
+use crate::detection::{self, Setup};
+use crate::{alerts, tell};
+
+const DAY_US: i64 = 86_400_000_000;
+/// Between event ids in one text.
+const SEPARATOR: char = '\u{1f}';
+
+/// Runs one.
+pub(crate) async fn run(command: &RulesCommand) -> Result<ExitCode> {
+    match command {
+        RulesCommand::List { folder, format } => detection::list(folder.as_deref(), *format == Output::Json),
+        RulesCommand::Lint { folder, lock, write, format } => {
+            let lock = lock.as_deref().map(|file| Lock { file, write: *write });
+            lint_rules(folder.as_deref(), lock, *format).await
+        }
+        RulesCommand::Test { folder, thorough, format } => {
+            let how = if *thorough { How::Both } else { How::Plain };
+            detection::test(folder.as_deref(), how, *format == Output::Json).await
+        }
+        RulesCommand::Backtest(args) => backtest(args).await,
+        RulesCommand::Replay { run, alert } => replay(run, alert).await,
+    }
+}
+
+/// What a lock file says of a rule.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Locked {
+    version: i32,
+    logic_sha256: String,
+}
+
+#[derive(Clone, Copy)]
+struct Lock<'a> {
+    file: &'a Path,
+    write: bool,
+}
+
+async fn lint_rules(folder: Option<&Path>, lock: Option<Lock<'_>>, format: Output) -> Result<ExitCode> {
+    let (rules, mut faults) = read(folder)?;
+    let scratch = std::env::temp_dir().join(format!("vialog-lint-{}", std::process::id()));
+    let planned = plan(&rules, &scratch).await;
+    std::fs::remove_dir_all(&scratch).with_context(|| format!("cannot remove `{}`", scratch.display()))?;
+    faults.extend(planned?);
+    if let Err(error) = rule::check_distinct(&rules) {
+        faults.push((String::new(), Fault { at: "name".into(), what: error.to_string() }));
+    }
+    if let Some(lock) = lock {
+        faults.extend(against_lock(&rules, lock, faults.is_empty())?);
+    }
+    for (rule, Fault { at, what }) in &faults {
+        match format {
+            Output::Text => tell::line(&format!("FAULT   {rule}: {at}: {what}"))?,
+            Output::Json => tell::object(&json!({ "rule": rule, "at": at, "what": what }))?,
+        }
+    }
+    match format {
+        Output::Text => tell::line(&format!("{} rules, {} faults", rules.len(), faults.len()))?,
+        Output::Json => tell::object(&json!({ "rules": rules.len(), "faults": faults.len() }))?,
+    }
+    Ok(ExitCode::from(u8::from(!faults.is_empty())))
+}
+
+type Faults = Vec<(String, Fault)>;
+
+/// The rules that can be read, and what is wrong with the others.
+fn read(folder: Option<&Path>) -> Result<(Vec<Rule>, Faults)> {
+    let Some(folder) = folder else { return Ok((rule::pack()?, Vec::new())) };
+    let (mut rules, mut faults) = (Vec::new(), Vec::new());
+    for file in rule::files(folder)? {
+        match rule::folder(&file) {
+            Ok(read) => rules.extend(read),
+            Err(error) => faults.push((file.display().to_string(), Fault { at: "file".into(), what: error.to_string() })),
+        }
+    }
+    if rules.is_empty() && faults.is_empty() {
+        bail!("there is no rule file (*.yaml) in `{}`", folder.display());
+    }
+    Ok((rules, faults))
+}
+
+/// Plans every statement against an empty lake.
+async fn plan(rules: &[Rule], scratch: &Path) -> Result<Faults> {
+    let lake = Lake::open_or_create(scratch.join("lake").to_string_lossy().as_ref(), "development")?;
+    let inventory = Inventory::default();
+    let context = Detector::new(&lake, rules, &inventory).session(Window { up_to: Some(0), after: Some(None), between: None }).await?;
+    let mut found = Vec::new();
+    for rule in rules {
+        found.extend(lint::faults(rule, &context).await.into_iter().map(|fault| (rule.name.clone(), fault)));
+    }
+    Ok(found)
+}
+
+/// Rules whose logic is not that of their version, as the lock file knows it.
+fn against_lock(rules: &[Rule], lock: Lock<'_>, is_well: bool) -> Result<Faults> {
+    let now: BTreeMap<String, Locked> =
+        rules.iter().map(|r| (r.name.clone(), Locked { version: r.version, logic_sha256: r.logic_sha256() })).collect();
+    let before: BTreeMap<String, Locked> = match std::fs::read_to_string(lock.file) {
+        Ok(text) => serde_json::from_str(&text).with_context(|| format!("`{}` is no lock file", lock.file.display()))?,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound && lock.write => BTreeMap::new(),
+        Err(error) => return Err(error).with_context(|| format!("cannot read `{}`; make it with --write", lock.file.display())),
+    };
+    let mut faults = Vec::new();
+    for (name, now) in &now {
+        let what = match before.get(name) {
+            Some(locked) if locked == now => continue,
+            Some(locked) if locked.version >= now.version => {
+                format!("its logic changed since version {}; set `version: {}`", locked.version, locked.version + 1)
+            }
+            _ if lock.write => continue,
+            _ => "it is not in the lock file in this version; write it there with --write".into(),
+        };
+        faults.push((name.clone(), Fault { at: "version".into(), what }));
+    }
+    if lock.write && is_well && faults.is_empty() {
+        std::fs::write(lock.file, serde_json::to_string_pretty(&now)? + "\n")
+            .with_context(|| format!("cannot write `{}`", lock.file.display()))?;
+    }
+    Ok(faults)
+}
+
+async fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
+    let mut setup = Setup::read(&args.run)?;
+    if let Some(unknown) = args.names.iter().find(|name| !setup.rules.iter().any(|rule| rule.name == **name)) {
+        bail!("there is no rule `{unknown}`; `vialog rules list` shows them");
+    }
+    if args.to < args.from {
+        bail!("--to {} is before --from {}", args.to, args.from);
+    }
+    setup.rules.retain(|rule| args.names.is_empty() || args.names.contains(&rule.name));
+    let us = |day: chrono::NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
+    let span = (us(args.from), us(args.to) + DAY_US);
+    let reports = again::backtest(&setup.detector(), span, chrono::Utc::now().timestamp_micros()).await?;
+    let failed = reports.iter().filter(|report| report.failed.is_some()).count();
+    reports.iter().try_for_each(|report| print(report, args.run.format))?;
+    let alerts: usize = reports.iter().map(|report| report.alerts).sum();
+    match args.run.format {
+        Output::Json => tell::object(&json!({ "rules": reports.len(), "alerts": alerts, "failed": failed }))?,
+        Output::Text => tell::line(&format!("{} rules would have given {alerts} alerts; nothing was written", reports.len()))?,
+    }
+    Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+fn print(report: &Backtest, format: Output) -> Result<()> {
+    if format == Output::Json {
+        let examples: Vec<_> = report
+            .examples
+            .iter()
+            .map(|a| json!({ "entity": a.entity, "event_time": schemas::time::print(a.event_time), "reason": a.reason }))
+            .collect();
+        return tell::object(&json!({ "rule": report.rule, "alerts": report.alerts, "identities": report.identities, "days": report.days,
+            "per_thousand_identities_and_day": report.rate(), "learning": report.learning, "blind": report.blind, "top": report.top,
+            "examples": examples, "failed": report.failed }));
+    }
+    if let Some(why) = &report.failed {
+        return tell::line(&format!("{:<28} FAILED: {why}", report.rule));
+    }
+    let Backtest { rule, alerts, identities, days, .. } = report;
+    tell::line(&format!(
+        "{rule:<28} {alerts:>6} alerts, {:.2} per 1,000 identities and day ({identities} identities, {days} days)",
+        report.rate()
+    ))?;
+    if let Some(why) = &report.blind {
+        tell::line(&format!("    BLIND: {why}"))?;
+    }
+    if report.learning > 0 {
+        tell::line(&format!("    still learning {} identities", report.learning))?;
+    }
+    report.top.iter().filter(|(_, n)| *n > 1).try_for_each(|(entity, n)| tell::line(&format!("    {n:>6} of {entity}")))?;
+    report.examples.iter().try_for_each(|alert| tell::line(&format!("    {}  {}", schemas::time::print(alert.event_time), alert.reason)))
+}
+
+async fn replay(args: &RuleRunArgs, id: &str) -> Result<ExitCode> {
+    let setup = Setup::read(args)?;
+    let session = Session::open(&setup.lake).await?;
+    let alert = stored(&session, &alerts::full_id(&session, id).await?).await?;
+    let replayed = again::replay(&setup.detector(), &alert).await?;
+    let (said, well) = match &replayed {
+        Replayed::Same => ("the same, bit for bit".to_owned(), true),
+        Replayed::Gone => ("the rule does not give this alert any more".to_owned(), false),
+        Replayed::Otherwise(why) => (format!("it cannot be replayed as it was: {why}"), false),
+        Replayed::Different(fields) => {
+            let fields: Vec<String> = fields.iter().map(|(name, then, now)| format!("{name}: `{then}`, now `{now}`")).collect();
+            (format!("it is otherwise now: {}", fields.join("; ")), false)
+        }
+    };
+    match args.format {
+        Output::Text => tell::line(&format!("{} {}: {said}", alert.alert_id, alert.rule_id))?,
+        Output::Json => tell::object(&json!({ "alert_id": alert.alert_id, "rule_id": alert.rule_id, "same": well, "what": said }))?,
+    }
+    Ok(ExitCode::from(u8::from(!well)))
+}
+
+/// An alert as the table has it, whatever people did with it.
+async fn stored(session: &Session, id: &str) -> Result<Alert> {
+    let sql = format!(
+        "SELECT alert_id, rule_id, CAST(rule_version AS VARCHAR), severity, CAST(CAST(event_time AS BIGINT) AS VARCHAR), tenant, entity, reason, value, expected,
+           array_to_string(event_ids, '{SEPARATOR}'), context, CAST(CAST(detected_at AS BIGINT) AS VARCHAR) FROM alerts WHERE alert_id = '{id}'"
+    );
+    let rows = session.texts(&sql).await?;
+    let [alert_id, rule_id, version, severity, event_time, tenant, entity, reason, value, expected, event_ids, context, detected_at] =
+        <[String; 13]>::try_from(rows.into_iter().next().context("the alert was there a moment ago")?).ok().context("thirteen columns")?;
+    Ok(Alert {
+        alert_id,
+        rule_id,
+        rule_version: version.parse()?,
+        severity,
+        event_time: event_time.parse()?,
+        tenant,
+        entity,
+        reason,
+        value,
+        expected,
+        event_ids: event_ids.split(SEPARATOR).filter(|id| !id.is_empty()).map(str::to_owned).collect(),
+        context,
+        status: String::new(),
+        detected_at: detected_at.parse()?,
+    })
+}
