@@ -1,6 +1,9 @@
 //! The tests of a rule file through the real engine: a lake is made, events are committed, copies and baselines
 //! are brought up, the rule runs, and what it found is compared.
 
+use std::path::Path;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use chrono::{Datelike, Weekday};
 use lake::Lake;
 use lake::alerts::{self, RuleStep};
@@ -51,7 +54,7 @@ pub enum How {
 ///
 /// # Errors
 /// When the case cannot be set up.
-pub async fn run_case(rule: &Rule, case: &Case, folder: &str, how: How) -> Result<CaseResult, DetectorError> {
+async fn run_case(rule: &Rule, case: &Case, folder: &str, how: How) -> Result<CaseResult, DetectorError> {
     if how != How::Both {
         return run_once(rule, case, folder, how).await;
     }
@@ -197,22 +200,50 @@ fn history_rows(rule: &Rule, history: &History, rows: &mut Vec<Row>) -> Result<(
     Ok(())
 }
 
+/// Runs every case of these rules, as many at once as there are cores, in folders of `root`. `hear` is told each result with
+/// its rule, in the order in which they come in.
+///
+/// # Errors
+/// When a case cannot be set up.
+pub fn run_all(rules: &[Rule], root: &Path, how: How, hear: &(dyn Fn(&Rule, &CaseResult) + Sync)) -> Result<usize, DetectorError> {
+    let cases: Vec<(&Rule, &Case)> = rules.iter().flat_map(|rule| rule.tests.iter().map(move |case| (rule, case))).collect();
+    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(cases.len().max(1));
+    let work = || -> Result<(), DetectorError> {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        let runtime = runtime.map_err(|source| DetectorError::File { path: "the runtime".into(), source })?;
+        loop {
+            let number = next.fetch_add(1, Ordering::Relaxed);
+            let Some((rule, case)) = cases.get(number) else { return Ok(()) };
+            let folder = root.join(number.to_string());
+            let result = runtime.block_on(run_case(rule, case, &folder.to_string_lossy(), how))?;
+            failed.fetch_add(usize::from(!result.passed()), Ordering::Relaxed);
+            hear(rule, &result);
+        }
+    };
+    std::thread::scope(|scope| {
+        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        handles.into_iter().try_for_each(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
+    })?;
+    Ok(failed.into_inner())
+}
+
 #[cfg(test)]
 mod tests {
+    use std::sync::Mutex;
+
     use super::*;
 
-    #[tokio::test]
-    async fn every_test_of_every_rule_passes_through_the_engine() {
-        let mut failed = Vec::new();
-        for rule in crate::rule::pack().unwrap() {
-            for case in &rule.tests {
-                let folder = tempfile::tempdir().unwrap();
-                let result = run_case(&rule, case, folder.path().join("lake").to_str().unwrap(), How::Both).await.unwrap();
-                if !result.passed() {
-                    failed.push(format!("{}: {result:?}", rule.name));
-                }
+    #[test]
+    fn every_test_of_every_rule_passes_through_the_engine_in_one_batch_and_shuffled() {
+        let (folder, failed) = (tempfile::tempdir().unwrap(), Mutex::new(Vec::new()));
+        let rules = crate::rule::pack().unwrap();
+        let hear = |rule: &Rule, result: &CaseResult| {
+            if !result.passed() {
+                failed.lock().unwrap().push(format!("{}: {result:?}", rule.name));
             }
-        }
-        assert!(failed.is_empty(), "{}", failed.join("\n"));
+        };
+        run_all(&rules, folder.path(), How::Both, &hear).unwrap();
+        assert_eq!(failed.into_inner().unwrap(), Vec::<String>::new());
     }
 }

@@ -18,6 +18,7 @@ pub mod lint;
 pub mod lists;
 pub mod rule;
 pub mod run;
+pub mod sigma;
 
 use datafusion::error::DataFusionError;
 

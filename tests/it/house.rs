@@ -25,7 +25,7 @@ const HOMES: &[(&str, &[&str])] = &[
     ("clap", &["vialog"]),
     ("toml", &["vialog"]),
     ("hmac", &["schemas"]),
-    ("regex", &["schemas"]),
+    ("regex", &["schemas", "detector"]),
 ];
 
 const MAX_LINES: usize = 400;

@@ -3,8 +3,8 @@
 use std::path::Path;
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
-use detector::check::How;
+use anyhow::{Context, Result, bail};
+use detector::check::{CaseResult, How};
 use detector::inventory::Inventory;
 use detector::rule::{self, Rule};
 use detector::run::Detector;
@@ -99,19 +99,20 @@ pub(crate) fn list(folder: Option<&Path>, as_json: bool) -> Result<ExitCode> {
 }
 
 /// `rules test`.
-pub(crate) async fn test(folder: Option<&Path>, how: How, as_json: bool) -> Result<ExitCode> {
+pub(crate) fn test(folder: Option<&Path>, how: How, as_json: bool) -> Result<ExitCode> {
     let rules = folder.map_or_else(rule::pack, rule::folder)?;
     if rules.is_empty() {
         bail!("there is no rule file (*.yaml) in `{}`", folder.unwrap_or(Path::new("")).display());
     }
     rule::check_distinct(&rules)?;
-    let (mut cases, mut failed) = (0, 0);
-    for rule in &rules {
-        for (number, case) in rule.tests.iter().enumerate() {
-            cases += 1;
-            failed += usize::from(!run_case(rule, case, (number, how), as_json).await?);
-        }
-    }
+    let root = std::env::temp_dir().join(format!("vialog-rules-{}", std::process::id()));
+    std::fs::create_dir_all(&root).with_context(|| format!("cannot make `{}`", root.display()))?;
+    // A closed output is no reason to leave cases untested.
+    let hear = |rule: &Rule, result: &CaseResult| drop(tell_case(rule, result, as_json));
+    let tested = detector::check::run_all(&rules, &root, how, &hear);
+    std::fs::remove_dir_all(&root).with_context(|| format!("cannot remove `{}`", root.display()))?;
+    let failed = tested?;
+    let cases: usize = rules.iter().map(|rule| rule.tests.len()).sum();
     if as_json {
         tell::object(&json!({ "rules": rules.len(), "cases": cases, "passed": cases - failed, "failed": failed }))?;
     } else {
@@ -120,27 +121,21 @@ pub(crate) async fn test(folder: Option<&Path>, how: How, as_json: bool) -> Resu
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-async fn run_case(rule: &Rule, case: &rule::Case, (number, how): (usize, How), as_json: bool) -> Result<bool> {
-    let folder = std::env::temp_dir().join(format!("vialog-rules-{}-{}-{number}", std::process::id(), rule.id));
-    std::fs::create_dir_all(&folder)?;
-    let result = detector::check::run_case(rule, case, &folder.join("lake").to_string_lossy(), how).await;
-    std::fs::remove_dir_all(&folder)?;
-    let result = result?;
+fn tell_case(rule: &Rule, result: &CaseResult, as_json: bool) -> Result<()> {
     if as_json {
-        tell::object(
+        return tell::object(
             &json!({ "rule": rule.name, "case": result.case, "passed": result.passed(), "expected": result.expected, "found": result.found, "failure": result.failure }),
-        )?;
-    } else if result.passed() {
-        tell::line(&format!("ok      {}: {}", rule.name, result.case))?;
-    } else {
-        tell::line(&format!(
-            "FAILED  {}: {}\n        expected alerts for {:?}, found {:?} {}",
-            rule.name,
-            result.case,
-            result.expected,
-            result.found,
-            result.failure.clone().unwrap_or_default()
-        ))?;
+        );
     }
-    Ok(result.passed())
+    if result.passed() {
+        return tell::line(&format!("ok      {}: {}", rule.name, result.case));
+    }
+    tell::line(&format!(
+        "FAILED  {}: {}\n        expected alerts for {:?}, found {:?} {}",
+        rule.name,
+        result.case,
+        result.expected,
+        result.found,
+        result.failure.clone().unwrap_or_default()
+    ))
 }

@@ -1,7 +1,7 @@
 //! `rules`: list, lint with a lock file, test, backtest, replay.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -11,6 +11,7 @@ use detector::inventory::Inventory;
 use detector::lint::{self, Fault};
 use detector::rule::{self, Rule};
 use detector::run::Detector;
+use detector::sigma::{self, FieldMapping};
 use lake::Lake;
 use lake::alerts::Alert;
 use lake::views::Window;
@@ -36,11 +37,47 @@ pub(crate) async fn run(command: &RulesCommand) -> Result<ExitCode> {
         }
         RulesCommand::Test { folder, thorough, format } => {
             let how = if *thorough { How::Both } else { How::Plain };
-            detection::test(folder.as_deref(), how, *format == Output::Json).await
+            detection::test(folder.as_deref(), how, *format == Output::Json)
         }
+        RulesCommand::ImportSigma { out, files } => import_sigma(out, files),
         RulesCommand::Backtest(args) => backtest(args).await,
         RulesCommand::Replay { run, alert } => replay(run, alert).await,
     }
+}
+
+/// Each file for itself; when one refers to another, all of them together.
+fn import_sigma(out: &Path, files: &[PathBuf]) -> Result<ExitCode> {
+    let mapping = FieldMapping::built_in().map_err(|fault| anyhow::anyhow!("the field mapping is wrong: {fault}"))?;
+    let texts = files.iter().map(|file| std::fs::read_to_string(file).with_context(|| format!("cannot read `{}`", file.display())));
+    let texts = texts.collect::<Result<Vec<String>>>()?;
+    let together = sigma::import(&texts.join("\n---\n"), &mapping).map(|imported| vec![(String::new(), imported)]);
+    let (mut imported, mut refused) = (Vec::new(), 0);
+    match together {
+        Ok(all) => imported = all,
+        Err(_) => {
+            for (file, text) in files.iter().zip(&texts) {
+                match sigma::import(text, &mapping) {
+                    Ok(found) => imported.push((format!("{}: ", file.display()), found)),
+                    Err(error) => {
+                        refused += 1;
+                        tell::line(&format!("REFUSED {}: {error}: {}", file.display(), error.fault))?;
+                    }
+                }
+            }
+        }
+    }
+    std::fs::create_dir_all(out).with_context(|| format!("cannot make `{}`", out.display()))?;
+    let mut written = 0;
+    for (file, found) in &imported {
+        found.warnings.iter().try_for_each(|warning| tell::line(&format!("warning {file}{warning}")))?;
+        for rule in &found.rules {
+            let path = out.join(format!("{}.yaml", rule.name.trim_start_matches("sigma/")));
+            std::fs::write(&path, &rule.text).with_context(|| format!("cannot write `{}`", path.display()))?;
+            written += 1;
+        }
+    }
+    tell::line(&format!("{written} rules in {}, {refused} files refused; next: vialog rules test {}", out.display(), out.display()))?;
+    Ok(ExitCode::from(u8::from(refused > 0)))
 }
 
 /// What a lock file says of a rule.

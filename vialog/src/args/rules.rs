@@ -36,6 +36,15 @@ pub(crate) enum RulesCommand {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         format: Output,
     },
+    /// Make rule files out of Sigma 2.1 files: rules, filters and correlations.
+    ImportSigma {
+        /// Folder to write to, which `detect --rules` reads.
+        #[arg(long, value_name = "DIR")]
+        out: std::path::PathBuf,
+        /// Sigma files; what a correlation or filter refers to must be among them.
+        #[arg(required = true)]
+        files: Vec<std::path::PathBuf>,
+    },
     /// Say what rules would have found in stored history. Writes no alerts.
     Backtest(BacktestArgs),
     /// Give an alert again from what it recorded, and compare.
