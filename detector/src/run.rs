@@ -127,8 +127,10 @@ impl<'a> Detector<'a> {
             for (rule, cursor) in due {
                 let clock = Instant::now();
                 let (outcome, alerts) = self.run_rule(rule, &cursor, &round).await?;
+                let took_ms = clock.elapsed().as_millis();
+                tracing::info!(rule = rule.name, took_ms, alerts = alerts.len(), "rule ran");
                 report.alerts.extend(alerts);
-                report.rules.push(RuleRun { rule: rule.name.clone(), took_ms: clock.elapsed().as_millis(), outcome });
+                report.rules.push(RuleRun { rule: rule.name.clone(), took_ms, outcome });
             }
         }
         Ok(report)
