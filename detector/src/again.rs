@@ -52,7 +52,7 @@ pub async fn replay(detector: &Detector<'_>, alert: &Alert) -> Result<Replayed, 
     let Ok(recorded) = serde_json::from_str::<Recorded>(&alert.context) else {
         return Ok(Replayed::Otherwise("the alert does not record how it came about".into()));
     };
-    if rule.version != alert.rule_version || rule.logic_sha256() != recorded.logic_sha256 {
+    if rule.version != alert.rule_version || rule.for_tenant(&alert.tenant).logic_sha256() != recorded.logic_sha256 {
         let what = format!(
             "the alert is of version {} of the rule, this is version {}, or its logic or parameters differ",
             alert.rule_version, rule.version

@@ -62,11 +62,24 @@ pub struct RoundFacts {
 /// # Errors
 /// When the SQL is wrong, takes too long or too much memory, or is anything but a query.
 pub async fn evaluate(rule: &Rule, context: &SessionContext, round: &RoundFacts) -> Result<Findings, DetectorError> {
+    // Once with the usual parameters, and once more for each tenant that has its own.
+    let usual = rule.for_tenant("");
+    let mut findings = evaluate_one(&usual, context, round).await?;
+    findings.alerts.retain(|alert| !rule.of_tenants.contains_key(&alert.tenant));
+    for tenant in rule.of_tenants.keys() {
+        let own = evaluate_one(&rule.for_tenant(tenant), context, round).await?;
+        findings.alerts.extend(own.alerts.into_iter().filter(|alert| alert.tenant == *tenant));
+    }
+    findings.alerts.sort_by(|a, b| (a.event_time, &a.alert_id).cmp(&(b.event_time, &b.alert_id)));
+    Ok(findings)
+}
+
+async fn evaluate_one(rule: &Rule, context: &SessionContext, round: &RoundFacts) -> Result<Findings, DetectorError> {
     let as_of_us = round.as_of_us;
     let moments = Moments { as_of_us, new_from_us: as_of_us, new_to_us: as_of_us };
-    let mut evaluation = Evaluation { rule, context, moments, round };
+    let mut evaluation = Evaluation { rule, context, moments, round, made: Vec::new() };
     let run = AssertUnwindSafe(tokio::time::timeout(TIME_LIMIT, evaluation.run())).catch_unwind().await;
-    let dropped = rule.tables.iter().try_for_each(|table| context.deregister_table(table.name.as_str()).map(drop));
+    let dropped = evaluation.made.iter().try_for_each(|name| context.deregister_table(*name).map(drop));
     let limits = |what: String| DetectorError::Rule { rule: rule.name.clone(), what };
     let findings = run.map_err(|_| limits("it panicked, which is a fault of the program; please report it".into()))?;
     let findings = findings.map_err(|_| limits(format!("it took more than {} minutes", TIME_LIMIT.as_secs() / 60)))?;
@@ -89,6 +102,8 @@ struct Evaluation<'a> {
     context: &'a SessionContext,
     moments: Moments,
     round: &'a RoundFacts,
+    /// Tables that it made so far.
+    made: Vec<&'a str>,
 }
 
 impl Evaluation<'_> {
@@ -105,7 +120,6 @@ impl Evaluation<'_> {
             self.known_alerts().await?.iter().for_each(|id| drop(by_id.remove(id)));
         }
         let mut findings = Findings { alerts: by_id.into_values().collect(), ..Findings::default() };
-        findings.alerts.sort_by(|a, b| (a.event_time, &a.alert_id).cmp(&(b.event_time, &b.alert_id)));
         findings.learning = self.count(self.rule.learning.as_deref()).await?;
         findings.excluded = self.count(self.rule.excluded.as_deref()).await?;
         if let Some(sql) = &self.rule.blind {
@@ -124,7 +138,7 @@ impl Evaluation<'_> {
         })
     }
 
-    async fn make_tables(&self) -> Result<(), DetectorError> {
+    async fn make_tables(&mut self) -> Result<(), DetectorError> {
         for StepTable { name, sql } in &self.rule.tables {
             let wrong = |what| DetectorError::Rule { rule: self.rule.name.clone(), what };
             if self.context.table_exist(name.as_str()).map_err(|e| self.failed(e))? {
@@ -136,6 +150,7 @@ impl Evaluation<'_> {
                 return Err(wrong(format!("its table `{name}` takes {} MiB, the limit is {}", size_bytes >> 20, MAX_TABLE_BYTES >> 20)));
             }
             views::register_rows(self.context, name, schema, batches)?;
+            self.made.push(name);
         }
         Ok(())
     }

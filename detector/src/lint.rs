@@ -4,7 +4,8 @@
 //! tenants, functions whose answer differs from run to run, and tables that rules may not read.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
-use datafusion::logical_expr::{Expr, JoinType, LogicalPlan, Volatility};
+use datafusion::logical_expr::utils::split_conjunction;
+use datafusion::logical_expr::{BinaryExpr, Expr, JoinType, LogicalPlan, Operator, Volatility};
 use datafusion::prelude::{SQLOptions, SessionContext};
 use lake::views;
 
@@ -37,9 +38,9 @@ pub async fn faults(rule: &Rule, context: &SessionContext) -> Vec<Fault> {
         let at = format!("tables.{}", table.name);
         match planned(context, &rule.filled(&table.sql, moments)).await {
             Err(what) => found.push(Fault { at, what }),
-            Ok(plan) => {
-                found.extend(of_plan(&plan).into_iter().map(|what| Fault { at: at.clone(), what }));
-                let schema = plan.schema().inner().clone();
+            Ok(plans) => {
+                found.extend(of_plans(&plans).into_iter().map(|what| Fault { at: at.clone(), what }));
+                let schema = plans.as_written.schema().inner().clone();
                 if let Err(error) = views::register_rows(context, &table.name, schema, Vec::new()) {
                     found.push(Fault { at, what: error.to_string() });
                 }
@@ -56,7 +57,7 @@ pub async fn faults(rule: &Rule, context: &SessionContext) -> Vec<Fault> {
     for (at, sql) in others.into_iter().filter_map(|(at, sql)| Some((at, sql?))) {
         let faults = match planned(context, &rule.filled(sql, moments)).await {
             Err(what) => vec![what],
-            Ok(plan) => of_plan(&plan),
+            Ok(plans) => of_plans(&plans),
         };
         found.extend(faults.into_iter().map(|what| Fault { at: at.into(), what }));
     }
@@ -67,14 +68,21 @@ pub async fn faults(rule: &Rule, context: &SessionContext) -> Vec<Fault> {
     found
 }
 
-async fn planned(context: &SessionContext, sql: &str) -> Result<LogicalPlan, String> {
+/// A statement as it is written, which still has every column, and as it will run, which shows what its joins come to.
+struct Plans {
+    as_written: LogicalPlan,
+    optimized: LogicalPlan,
+}
+
+async fn planned(context: &SessionContext, sql: &str) -> Result<Plans, String> {
     if sql.contains(STORED) {
         return Err(format!("it reads a table whose name begins with `{STORED}`; read the view without it"));
     }
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
     let frame = context.sql_with_options(sql, options).await.map_err(|e| short(&e.strip_backtrace()))?;
-    let plan = frame.logical_plan().clone();
-    context.state().optimize(&plan).map_err(|e| short(&e.strip_backtrace()))
+    let as_written = frame.logical_plan().clone();
+    let optimized = context.state().optimize(&as_written).map_err(|e| short(&e.strip_backtrace()))?;
+    Ok(Plans { as_written, optimized })
 }
 
 /// Without the list of all columns.
@@ -82,7 +90,15 @@ fn short(error: &str) -> String {
     error.split("Valid fields are").next().unwrap_or_default().trim_end().to_owned()
 }
 
-fn of_plan(plan: &LogicalPlan) -> Vec<String> {
+fn of_plans(plans: &Plans) -> Vec<String> {
+    let mut found = walked(&plans.as_written, mixes_tenants);
+    found.extend(walked(&plans.optimized, of_node));
+    found.sort();
+    found.dedup();
+    found
+}
+
+fn walked(plan: &LogicalPlan, of_node: impl Fn(&LogicalPlan) -> Option<String>) -> Vec<String> {
     let mut found = Vec::new();
     let walked = plan.apply_with_subqueries(|node| {
         found.extend(of_node(node));
@@ -96,25 +112,31 @@ fn of_plan(plan: &LogicalPlan) -> Vec<String> {
     if let Err(error) = walked {
         found.push(error.strip_backtrace());
     }
-    found.sort();
-    found.dedup();
     found
+}
+
+/// A join of two tables with a tenant whose condition does not compare them. Joins that only ask whether there is a row
+/// (`IN`, `EXISTS`, the one that takes copies out) show nothing of the other tenant, and are left alone.
+fn mixes_tenants(node: &LogicalPlan) -> Option<String> {
+    let LogicalPlan::Join(join) = node else { return None };
+    let shows_both = matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
+    let has_tenant = |plan: &LogicalPlan| plan.schema().fields().iter().any(|field| field.name() == TENANT);
+    let is_equal = |left: &Expr, right: &Expr| names_tenant(left) && names_tenant(right);
+    let in_filter = join.filter.iter().flat_map(split_conjunction).any(|part| match part {
+        Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => is_equal(left, right),
+        _ => false,
+    });
+    let compared = in_filter || join.on.iter().any(|(left, right)| is_equal(left, right));
+    let is_mixed = shows_both && has_tenant(&join.left) && has_tenant(&join.right) && !compared;
+    is_mixed
+        .then(|| "a join of two tables with a tenant does not say that the tenants are equal; add `a.tenant = b.tenant` to its ON".into())
 }
 
 fn of_node(node: &LogicalPlan) -> Option<String> {
     match node {
-        LogicalPlan::Join(join) => {
-            if join.on.is_empty() {
-                let pairs_all = !reads_one_row(&join.left) && !reads_one_row(&join.right);
-                return pairs_all.then(|| "a join without an equality pairs everything with everything; join on tenant and a key".into());
-            }
-            let has_tenant = |plan: &LogicalPlan| plan.schema().fields().iter().any(|field| field.name() == TENANT);
-            let is_mixed = has_tenant(&join.left)
-                && has_tenant(&join.right)
-                && !join.on.iter().any(|(left, right)| names_tenant(left) && names_tenant(right));
-            let needs_it = matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
-            (is_mixed && needs_it)
-                .then(|| "a join of two tables with a tenant does not say that the tenants are equal; add `a.tenant = b.tenant`".into())
+        LogicalPlan::Join(join) if join.on.is_empty() => {
+            let pairs_all = !reads_one_row(&join.left) && !reads_one_row(&join.right);
+            pairs_all.then(|| "a join without an equality pairs everything with everything; join on tenant and a key".into())
         }
         LogicalPlan::TableScan(scan) if scan.table_name.table().contains('(') => {
             Some(format!("it makes rows with `{}`; rules read what happened", scan.table_name.table()))

@@ -6,10 +6,11 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
 use crate::DetectorError;
+use crate::parameters::{Parameter, Parameters};
 
 /// Columns that the query of a rule gives, in any order.
 pub const OUTPUT: &[&str] = &["tenant", "entity", "event_time", "dedup_key", "value", "expected", "reason", "event_ids"];
@@ -45,7 +46,10 @@ pub struct Rule {
     pub taxonomy: BTreeMap<String, Vec<String>>,
     /// Values that the SQL names.
     #[serde(default)]
-    pub parameters: BTreeMap<String, Parameter>,
+    pub parameters: Parameters,
+    /// What a configuration says of them for single tenants.
+    #[serde(skip)]
+    pub of_tenants: BTreeMap<String, Parameters>,
     /// What to do with an alert.
     pub triage: Vec<String>,
     /// What it misses.
@@ -74,39 +78,6 @@ pub struct StepTable {
     pub name: String,
     /// The SQL.
     pub sql: String,
-}
-
-/// Value of a parameter, as a rule file or a configuration writes it.
-#[derive(Debug, Clone, PartialEq, Deserialize, Serialize)]
-#[serde(untagged)]
-pub enum Parameter {
-    /// A number.
-    Number(f64),
-    /// A text; in SQL a literal.
-    Text(String),
-    /// Texts; in SQL what stands in the brackets of `IN (...)`.
-    Texts(Vec<String>),
-}
-
-impl Parameter {
-    /// As SQL has it. No text can leave its literal.
-    fn as_sql(&self) -> String {
-        let literal = |text: &String| format!("'{}'", text.replace('\'', "''"));
-        match self {
-            Self::Number(number) => number.to_string(),
-            Self::Text(text) => literal(text),
-            // Nothing is in an empty list.
-            Self::Texts(texts) if texts.is_empty() => "NULL".into(),
-            Self::Texts(texts) => texts.iter().map(literal).collect::<Vec<_>>().join(", "),
-        }
-    }
-
-    fn number(&self) -> Option<f64> {
-        match self {
-            Self::Number(number) => Some(*number),
-            Self::Text(_) | Self::Texts(_) => None,
-        }
-    }
 }
 
 /// One test: given history and events, expect alerts.
@@ -218,6 +189,13 @@ impl Rule {
         }
         let unknown = placeholders(&sql).into_iter().find(|p| !MOMENTS.contains(&p.as_str()) && !self.parameters.contains_key(p));
         unknown.map(|p| format!("the query names the parameter `{p}`, which is not listed"))
+    }
+
+    /// The rule with the parameters of a tenant.
+    pub fn for_tenant(&self, tenant: &str) -> Self {
+        let mut rule = Self { of_tenants: BTreeMap::new(), ..self.clone() };
+        rule.parameters.extend(self.of_tenants.get(tenant).cloned().unwrap_or_default());
+        rule
     }
 
     /// Whether its alerts are for those only who look how it would do.

@@ -12,7 +12,7 @@ use lake::{Lake, events, follow, joined};
 use crate::evaluate::{Findings, RoundFacts};
 use crate::inventory::Inventory;
 use crate::rule::Rule;
-use crate::{DetectorError, baseline, evaluate, functions};
+use crate::{DetectorError, baseline, evaluate, functions, health};
 
 /// What a run did.
 #[derive(Debug, Clone, Default)]
@@ -132,6 +132,11 @@ impl<'a> Detector<'a> {
                 report.alerts.extend(alerts);
                 report.rules.push(RuleRun { rule: rule.name.clone(), took_ms, outcome });
             }
+            let failed: Vec<(&str, &str)> = report.failed().collect();
+            let health = health::alerts(&failed, &round.context, now_us).await?;
+            let unsettled = RuleStep { seen: up_to, settled: None, alerts: &health };
+            alerts::append(&table, &alerts::cursor(&table, health::RULE), &unsettled, now_us / 1000)?;
+            report.alerts.extend(health);
         }
         Ok(report)
     }

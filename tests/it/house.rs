@@ -122,12 +122,13 @@ fn functions_are_short() {
 fn no_rule_is_named_in_rust_and_no_todo_is_left() {
     let rules = repository().join("detector/rules");
     let mut names = Vec::new();
-    for family in std::fs::read_dir(rules).unwrap() {
-        for rule in std::fs::read_dir(family.unwrap().path()).unwrap() {
-            names.push(rule.unwrap().path().file_stem().unwrap().to_str().unwrap().to_owned());
+    for family in std::fs::read_dir(rules).unwrap().map(|family| family.unwrap().path()) {
+        for rule in std::fs::read_dir(&family).unwrap().map(|rule| rule.unwrap().path()) {
+            let part = |path: &std::path::Path| path.file_stem().unwrap().to_str().unwrap().to_owned();
+            names.push(format!("{}/{}", part(&family), part(&rule)));
         }
     }
-    assert!(!names.is_empty());
+    assert!(names.len() > 40);
     for (path, text) in sources() {
         for name in &names {
             assert!(!text.contains(name.as_str()), "{} names the rule {name}", path.display());

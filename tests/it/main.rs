@@ -8,6 +8,7 @@
 mod acts;
 mod bucket;
 mod commit_faults;
+mod detection;
 mod doctor;
 mod exactly_once;
 mod foreign;

@@ -10,7 +10,7 @@ use query::Format;
 use schemas::adapters::Adapter;
 
 pub(crate) use self::alerts::{AlertsCommand, AlertsListArgs, HandleArgs};
-pub(crate) use self::rules::{BacktestArgs, DetectArgs, RuleRunArgs, RulesCommand};
+pub(crate) use self::rules::{BacktestArgs, BaselinesCommand, BaselinesShowArgs, DetectArgs, RuleRunArgs, RulesCommand};
 use crate::config::Config;
 
 /// Audit-log pipeline and anomaly detector for AI agents.
@@ -35,6 +35,11 @@ pub(crate) enum Command {
     Import(ImportArgs),
     /// Run every rule that is due to the end of the data.
     Detect(DetectArgs),
+    /// What is known of people, agents, jobs and tools.
+    Baselines {
+        #[command(subcommand)]
+        command: BaselinesCommand,
+    },
     /// See alerts, take them up, close them.
     Alerts {
         #[command(subcommand)]

@@ -13,15 +13,18 @@ use query::Session;
 use schemas::decode::Source;
 use serde_json::json;
 
-use crate::args::{Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, MaintainArgs, Output, QueryArgs, VerifyArgs};
+use crate::args::{
+    BaselinesCommand, Cli, Command, DemoArgs, GenerateArgs, ImportArgs, IngestArgs, MaintainArgs, Output, QueryArgs, VerifyArgs,
+};
 use crate::config::Config;
 use crate::demo::{self, DemoOptions};
-use crate::{alerts, detection, doctor, generate, rules, sources, tell};
+use crate::{alerts, baselines, detection, doctor, generate, rules, sources, tell};
 
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
     match cli.command {
         Command::Alerts { command } => runtime()?.block_on(alerts::run(&command)),
+        Command::Baselines { command: BaselinesCommand::Show(args) } => runtime()?.block_on(baselines::show(&args)),
         Command::Demo(args) => demo(&args),
         Command::Detect(args) => runtime()?.block_on(detection::detect(&args)),
         Command::Rules { command } => runtime()?.block_on(rules::run(&command)),

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, bail};
+use detector::parameters::{Overrides, Parameters};
 use ingest::Feed;
 use ingest::WorkerConfig;
 use ingest::assignment::FIXED;
@@ -38,6 +39,12 @@ struct RawDetector {
     inventory: Option<std::path::PathBuf>,
     zone: Option<String>,
     rules: Option<std::path::PathBuf>,
+    /// By name of the rule.
+    #[serde(default)]
+    parameters: BTreeMap<String, Parameters>,
+    /// By tenant and name of the rule.
+    #[serde(default)]
+    tenant_parameters: BTreeMap<String, BTreeMap<String, Parameters>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -121,6 +128,8 @@ pub(crate) struct Config {
     pub(crate) zone: Option<String>,
     /// Folder of further rules.
     pub(crate) rules: Option<std::path::PathBuf>,
+    /// Parameters of rules that differ from the usual.
+    pub(crate) overrides: Overrides,
 }
 
 impl Config {
@@ -165,6 +174,7 @@ impl Config {
             inventory: raw.detector.inventory,
             zone: raw.detector.zone,
             rules: raw.detector.rules,
+            overrides: Overrides { all: raw.detector.parameters, tenants: raw.detector.tenant_parameters },
         })
     }
 }

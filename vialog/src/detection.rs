@@ -38,6 +38,9 @@ impl Setup {
             rules.extend(rule::folder(folder)?);
             rule::check_distinct(&rules)?;
         }
+        if let Some(config) = &config {
+            config.overrides.apply(&mut rules)?;
+        }
         Ok(Self { lake, rules, inventory })
     }
 

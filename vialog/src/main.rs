@@ -4,6 +4,7 @@
 
 mod alerts;
 mod args;
+mod baselines;
 mod cli;
 mod config;
 mod demo;

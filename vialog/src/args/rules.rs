@@ -99,3 +99,21 @@ pub(crate) struct DetectArgs {
     #[arg(long, value_name = "T")]
     pub(crate) as_of: Option<chrono::DateTime<chrono::Utc>>,
 }
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum BaselinesCommand {
+    /// Tell what is known of one identity.
+    Show(BaselinesShowArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct BaselinesShowArgs {
+    #[command(flatten)]
+    pub(crate) lake: LakeArgs,
+    #[arg(long, default_value = "default")]
+    pub(crate) tenant: String,
+    /// user:<id>, agent:<id>, job:<agent>/<job>, tool:<server>/<tool> or token:<jti>.
+    pub(crate) entity: String,
+    #[arg(long, value_enum, default_value_t = Output::Text)]
+    pub(crate) format: Output,
+}
