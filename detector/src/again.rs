@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 
 use lake::alerts::Alert;
+use lake::events;
 use lake::views::{self, Window};
 use serde::Deserialize;
 
@@ -63,6 +64,11 @@ pub async fn replay(detector: &Detector<'_>, alert: &Alert) -> Result<Replayed, 
         return Ok(Replayed::Otherwise("the inventory is not the one that the alert was found with".into()));
     }
     let Recorded { after, up_to, as_of_us, inventory_sha256, .. } = recorded;
+    if events::is_merged_across(detector.lake, after)? || events::is_merged_across(detector.lake, Some(up_to))? {
+        return Ok(Replayed::Otherwise(
+            "files of the versions that it was found in were merged since, and no longer tell what was new then".into(),
+        ));
+    }
     let context = detector.session(Window { up_to: Some(up_to), after: Some(after), between: None }).await?;
     let facts = RoundFacts { after, up_to, as_of_us, now_us: alert.detected_at, inventory_sha256, again: true };
     let found = evaluate::evaluate(rule, &context, &facts).await?.alerts;
@@ -124,7 +130,7 @@ impl Backtest {
 /// When the lake cannot be read; a rule that fails says so in its report.
 pub async fn backtest(detector: &Detector<'_>, (from_us, to_us): (i64, i64), now_us: i64) -> Result<Vec<Backtest>, DetectorError> {
     let Some(up_to) = views::decided_version(detector.lake)? else { return Ok(Vec::new()) };
-    baseline::learn(detector.lake, up_to, now_us / 1000).await?;
+    let up_to = baseline::learn(detector.lake, up_to, now_us / 1000).await?;
     let context = detector.session(Window { up_to: Some(up_to), after: None, between: Some((from_us, to_us)) }).await?;
     let facts = RoundFacts { after: None, up_to, as_of_us: to_us, now_us, inventory_sha256: detector.inventory.sha256(), again: true };
     let counted =

@@ -30,6 +30,7 @@ GROUP BY 1, 2, 3";
 
 /// Terms of a job are its tools, destinations, servers and steps from one tool to the next; of an agent the networks that it
 /// comes from; of a tool the sets of its arguments; of a person the days with a sign-in.
+/// The step from the last call of one batch to the first of the next is not seen.
 const TERMS_SQL: &str = "
 WITH calls AS (
   SELECT tenant, 'job:' || agent_id || '/' || COALESCE(job_id, '') AS identity, tool_name, COALESCE(mcp_server_id, mcp_server_name) AS server,
@@ -75,11 +76,16 @@ fn sql(kind: Baseline) -> &'static str {
     }
 }
 
-/// Brings all baselines up to a version of `events`.
+/// Brings all baselines up to a version of `events`. Returns the version that all of them cover: higher when another
+/// detector was faster.
 ///
 /// # Errors
 /// When the lake cannot be read or written.
-pub async fn learn(lake: &Lake, up_to: u64, now_ms: i64) -> Result<(), DetectorError> {
+pub async fn learn(lake: &Lake, up_to: u64, now_ms: i64) -> Result<u64, DetectorError> {
+    let mut up_to = up_to;
+    for kind in Baseline::ALL {
+        up_to = up_to.max(kind.cursor(&kind.open(lake)?).unwrap_or(0));
+    }
     for kind in Baseline::ALL {
         let table = kind.open(lake)?;
         let after = kind.cursor(&table);
@@ -92,7 +98,7 @@ pub async fn learn(lake: &Lake, up_to: u64, now_ms: i64) -> Result<(), DetectorE
             tracing::debug!(kind = kind.table_name(), "another detector learnt this already");
         }
     }
-    Ok(())
+    Ok(up_to)
 }
 
 async fn rows_of(lake: &Lake, kind: Baseline, after: Option<u64>, up_to: u64) -> Result<Vec<RecordBatch>, DetectorError> {

@@ -117,6 +117,9 @@ fn treat_as_seen(lake: &Lake, rule: &Rule) -> Result<(), DetectorError> {
 }
 
 fn commit_events(lake: &Lake, mut rows: Vec<Row>, first: usize, how: How) -> Result<(), DetectorError> {
+    if rows.is_empty() {
+        return Ok(());
+    }
     for (number, row) in rows.iter_mut().enumerate() {
         row.event_id.get_or_insert(format!("test:{}", first + number));
     }

@@ -208,7 +208,7 @@ fn alerts_of(rule: &Rule, batch: &RecordBatch, round: &RoundFacts) -> Result<Vec
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let get = |name: &str, row: usize| column(name).map(|c| text(c, row).unwrap_or_default());
     let context = serde_json::json!({
-        "rule": rule.name, "title": rule.title, "parameters": rule.parameters, "logic_sha256": rule.logic_sha256(),
+        "rule": rule.name, "parameters": rule.parameters, "logic_sha256": rule.logic_sha256(),
         "after": round.after, "up_to": round.up_to, "as_of_us": round.as_of_us, "inventory_sha256": round.inventory_sha256,
     });
     let context = context.to_string();

@@ -41,10 +41,13 @@ pub async fn faults(rule: &Rule, context: &SessionContext) -> Vec<Fault> {
             Ok(plans) => {
                 found.extend(of_plans(&plans).into_iter().map(|what| Fault { at: at.clone(), what }));
                 let schema = plans.as_written.schema().inner().clone();
-                if let Err(error) = views::register_rows(context, &table.name, schema, Vec::new()) {
+                if context.table_exist(table.name.as_str()).unwrap_or(true) {
+                    found.push(Fault { at, what: format!("there is a table `{}` already; name its own another way", table.name) });
+                } else if let Err(error) = views::register_rows(context, &table.name, schema, Vec::new()) {
                     found.push(Fault { at, what: error.to_string() });
+                } else {
+                    made.push(table.name.as_str());
                 }
-                made.push(table.name.as_str());
             }
         }
     }
@@ -75,7 +78,7 @@ struct Plans {
 }
 
 async fn planned(context: &SessionContext, sql: &str) -> Result<Plans, String> {
-    if sql.contains(STORED) {
+    if sql.to_ascii_lowercase().contains(STORED) {
         return Err(format!("it reads a table whose name begins with `{STORED}`; read the view without it"));
     }
     let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
@@ -164,6 +167,7 @@ fn names_tenant(expression: &Expr) -> bool {
 
 fn volatile(expression: &Expr) -> Option<String> {
     let Expr::ScalarFunction(call) = expression else { return None };
-    let is_volatile = call.func.signature().volatility == Volatility::Volatile;
-    is_volatile.then(|| format!("`{}` gives another answer each time, and the same events must give the same alerts", call.func.name()))
+    // One that is stable in a query differs from run to run all the same, as now() does.
+    let differs = call.func.signature().volatility != Volatility::Immutable;
+    differs.then(|| format!("`{}` gives another answer each time, and the same events must give the same alerts", call.func.name()))
 }

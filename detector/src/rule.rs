@@ -206,7 +206,9 @@ impl Rule {
     /// Hash of what decides about alerts: SQL and parameters. A change of it asks for a new version.
     pub fn logic_sha256(&self) -> String {
         let mut hash = Sha256::new();
-        for part in self.statements().map(str::to_owned).chain([serde_json::json!(self.parameters).to_string()]) {
+        let names = self.tables.iter().map(|table| table.name.clone());
+        let others = [self.severity.clone(), serde_json::json!(self.parameters).to_string()];
+        for part in self.statements().map(str::to_owned).chain(names).chain(others) {
             hash.update(u32::try_from(part.len()).unwrap_or(u32::MAX).to_be_bytes());
             hash.update(part);
         }
@@ -225,10 +227,30 @@ impl Rule {
         (minutes * 60e6) as i64
     }
 
-    /// SQL with its parameters filled in.
+    /// The longest of any tenant.
+    pub fn longest_settle_us(&self) -> i64 {
+        self.of_tenants.keys().map(|tenant| self.for_tenant(tenant).settle_us()).fold(self.settle_us(), i64::max)
+    }
+
+    /// SQL with its parameters filled in, each name once: what was filled in is not looked at again.
     pub fn filled(&self, sql: &str, moments: Moments) -> String {
-        let filled = moments.named().iter().fold(sql.to_owned(), |sql, (name, value)| sql.replace(&format!("{{{name}}}"), value));
-        self.parameters.iter().fold(filled, |sql, (name, value)| sql.replace(&format!("{{{name}}}"), &value.as_sql()))
+        let moments: BTreeMap<&str, String> = moments.named().into_iter().collect();
+        let value = |name: &str| moments.get(name).cloned().or_else(|| self.parameters.get(name).map(Parameter::as_sql));
+        let mut parts = sql.split('{');
+        let mut filled = parts.next().unwrap_or_default().to_owned();
+        for part in parts {
+            match part.split_once('}').and_then(|(name, rest)| Some((value(name)?, rest))) {
+                Some((value, rest)) => {
+                    filled.push_str(&value);
+                    filled.push_str(rest);
+                }
+                None => {
+                    filled.push('{');
+                    filled.push_str(part);
+                }
+            }
+        }
+        filled
     }
 }
 

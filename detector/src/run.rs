@@ -107,8 +107,9 @@ impl<'a> Detector<'a> {
         let mut report = RunReport::default();
         let clock = Instant::now();
         follow::advance(self.lake, now_us / 1000).await?;
-        let Some(up_to) = views::decided_version(self.lake)? else { return Ok(report) };
-        baseline::learn(self.lake, up_to, now_us / 1000).await?;
+        let Some(decided) = views::decided_version(self.lake)? else { return Ok(report) };
+        // Another detector may have learnt more meanwhile; rows of baselines name the version that they were learnt up to.
+        let up_to = baseline::learn(self.lake, decided, now_us / 1000).await?;
         report.learning_ms = clock.elapsed().as_millis();
         // Rules that stand at the same version share a session: cursors are read before the alerts that it shows.
         let table = alerts::open(self.lake)?;
@@ -128,7 +129,7 @@ impl<'a> Detector<'a> {
                 let clock = Instant::now();
                 let (outcome, alerts) = self.run_rule(rule, &cursor, &round).await?;
                 let took_ms = clock.elapsed().as_millis();
-                tracing::info!(rule = rule.name, took_ms, alerts = alerts.len(), "rule ran");
+                tracing::debug!(rule = rule.name, took_ms, alerts = alerts.len(), "rule ran");
                 report.alerts.extend(alerts);
                 report.rules.push(RuleRun { rule: rule.name.clone(), took_ms, outcome });
             }
@@ -149,7 +150,7 @@ impl<'a> Detector<'a> {
         };
         // Not past what another source may still answer.
         let RoundFacts { up_to, as_of_us, now_us, .. } = round.facts;
-        let settled = events::settled_version(self.lake, cursor.settled, up_to, as_of_us.saturating_sub(rule.settle_us()))?;
+        let settled = events::settled_version(self.lake, cursor.settled, up_to, as_of_us.saturating_sub(rule.longest_settle_us()))?;
         let step = RuleStep { seen: up_to, settled, alerts: &alerts };
         let committed = alerts::append(round.table, cursor, &step, now_us / 1000)?;
         let outcome = RuleOutcome::Ran { alerts: alerts.len(), learning, excluded, blind };

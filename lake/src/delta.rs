@@ -104,7 +104,15 @@ pub(crate) fn parse_commit(bytes: &[u8], version: u64) -> Result<Vec<Action>, La
     }
 }
 
+/// Tag of a merged file with the lowest version that any of its rows came in.
+pub(crate) const OLDEST_TAG: &str = "vialog.oldest";
+
 impl Add {
+    /// The lowest version that its rows came in, where a merge tells.
+    pub(crate) fn oldest_version(&self) -> Option<u64> {
+        self.tags.as_ref()?.get(OLDEST_TAG)?.as_ref()?.parse().ok()
+    }
+
     /// The version that its rows came in, where a merge or a checkpoint tells.
     pub(crate) fn tagged_version(&self) -> Option<u64> {
         self.tags.as_ref()?.get(VERSION_TAG)?.as_ref()?.parse().ok()

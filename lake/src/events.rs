@@ -283,6 +283,17 @@ pub fn positions(table: &Table) -> BTreeMap<Origin, i64> {
     table.txns().iter().filter_map(|(app_id, to)| Some((origin(app_id)?, *to))).collect()
 }
 
+/// Whether a merge put rows from both sides of a version into one file, so that what came before it is not told any more.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn is_merged_across(lake: &Lake, version: Option<u64>) -> Result<bool, LakeError> {
+    let Some(version) = version else { return Ok(false) };
+    let table = open(lake)?;
+    table.refresh()?;
+    Ok(table.data_files().iter().any(|file| file.add.oldest_version().is_some_and(|from| from <= version && version < file.version)))
+}
+
 /// The last version up to `up_to` before any whose newest event is later than `limit_us`: what another source may
 /// still add to is not settled. An event dated into the future counts as of its arrival.
 ///

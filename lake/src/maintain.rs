@@ -211,6 +211,7 @@ async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) ->
         replaces: Some(Replaced {
             paths: group.iter().map(|f| f.add.path.clone()).collect(),
             version: group.iter().map(|f| f.version).max().unwrap_or(0),
+            oldest_version: group.iter().map(|f| f.add.oldest_version().unwrap_or(f.version)).min().unwrap_or(0),
         }),
         now_ms,
     };

@@ -15,7 +15,7 @@ use arrow::array::RecordBatch;
 use arrow::datatypes::SchemaRef;
 
 use crate::decide::{Decision, Step, decide};
-use crate::delta::{self, Action, Add, CommitInfo, Remove, TableState, Txn, VERSION_TAG};
+use crate::delta::{self, Action, Add, CommitInfo, OLDEST_TAG, Remove, TableState, Txn, VERSION_TAG};
 use crate::layout::{LOG_FOLDER, commit_file, data_file, follower_txn, version_of};
 use crate::place::Place;
 use crate::store::{Created, Files};
@@ -85,6 +85,8 @@ pub struct Replaced {
     pub paths: Vec<String>,
     /// The newest version that their rows came in.
     pub version: u64,
+    /// The oldest.
+    pub oldest_version: u64,
 }
 
 /// What became of a commit.
@@ -358,7 +360,10 @@ fn actions_of(request: &CommitRequest) -> Vec<Action> {
         modification_time: request.now_ms,
         data_change: request.replaces.is_none(),
         stats: Some(file.stats.clone()),
-        tags: request.replaces.as_ref().map(|r| [(VERSION_TAG.to_owned(), Some(r.version.to_string()))].into()),
+        tags: request.replaces.as_ref().map(|r| {
+            let tag = |name: &str, version: u64| (name.to_owned(), Some(version.to_string()));
+            [tag(VERSION_TAG, r.version), tag(OLDEST_TAG, r.oldest_version)].into()
+        }),
     });
     let removed = request.replaces.iter().flat_map(|r| &r.paths);
     let removes = removed.map(|path| Remove { path: path.clone(), deletion_timestamp: Some(request.now_ms), data_change: false });

@@ -133,7 +133,8 @@ pub(crate) async fn view(context: &SessionContext, name: &str, sql: &str) -> Res
 
 /// Each alert with the last thing that was done with it.
 const ALERTS_SQL: &str = r#"
-SELECT a.* EXCEPT (status), CASE x.action WHEN 'acknowledge' THEN 'acknowledged' WHEN 'close' THEN 'closed' WHEN 'reopen' THEN 'open' ELSE a.status END AS status,
+SELECT a.* EXCEPT (status), CASE WHEN a.status = 'shadow' THEN 'shadow' WHEN x.action = 'acknowledge' THEN 'acknowledged' WHEN x.action = 'close' THEN 'closed'
+    WHEN x.action = 'reopen' THEN 'open' ELSE a.status END AS status,
   x.disposition, x.reason AS handling_reason, x.who AS handled_by, x.at AS handled_at
 FROM stored_alerts a LEFT JOIN (
   SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY alert_id ORDER BY "at" DESC) AS place FROM alert_actions) r WHERE place = 1

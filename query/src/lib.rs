@@ -15,7 +15,7 @@ use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
 use lake::views::{self, Window};
 use lake::{Lake, joined};
 
-pub use print::{Format, UnknownFormat, print};
+pub use print::{Format, UnknownFormat, harmless, print};
 
 /// A failure of a query.
 #[derive(Debug, thiserror::Error)]

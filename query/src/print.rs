@@ -3,6 +3,7 @@
 //! JSON: one object a line, explicit nulls, times as RFC 3339 in UTC with microseconds, bytes as lowercase
 //! hex. CSV: RFC 4180, nested values as JSON, and a leading `'` where a cell would start a formula.
 
+use std::borrow::Cow;
 use std::io::Write;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -48,6 +49,13 @@ impl FromStr for Format {
     }
 }
 
+/// A line as a terminal may see it: what steers it, begins a line or turns the direction of writing becomes a mark.
+pub fn harmless(line: &str) -> Cow<'_, str> {
+    let is_harmful =
+        |c: char| c.is_control() && c != '\t' || matches!(c, '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    if line.chars().any(is_harmful) { Cow::Owned(line.replace(is_harmful, "\u{fffd}")) } else { Cow::Borrowed(line) }
+}
+
 /// Prints rows.
 ///
 /// # Errors
@@ -57,7 +65,8 @@ pub fn print(schema: &SchemaRef, batches: &[RecordBatch], format: Format, out: &
         Format::Table => {
             let text = pretty_format_batches_with_schema(Arc::clone(schema), batches).map_err(encode)?;
             let rows: usize = batches.iter().map(RecordBatch::num_rows).sum();
-            Ok(writeln!(out, "{text}\n{rows} rows")?)
+            let text: Vec<_> = text.to_string().lines().map(|line| harmless(line).into_owned()).collect();
+            Ok(writeln!(out, "{}\n{rows} rows", text.join("\n"))?)
         }
         Format::Json => batches.iter().try_for_each(|batch| json(batch, out)),
         Format::Csv => csv(schema, batches, out),

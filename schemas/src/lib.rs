@@ -13,6 +13,7 @@ pub mod decode;
 mod derive;
 mod destinations;
 pub mod draft;
+mod encoded;
 pub mod envelope;
 pub mod json;
 mod kept;

@@ -2,7 +2,7 @@
 //!
 //! Works on the parsed element, so whatever an adapter maps from it is already clean: values of
 //! keys that name a secret, and strings that contain one (tokens by prefix, JWT, PEM, credentials in
-//! URLs, bearer headers), also inside JSON that stands in a string, to depth 3. What is taken out
+//! URLs, bearer headers), also inside JSON that stands in a string, and behind Base64 and URL encoding, to depth 3. What is taken out
 //! leaves a keyed token, so equal secrets stay equal without being known.
 //!
 //! Not for: personal data in free text; names cannot be found by pattern, and this does not try.
@@ -15,6 +15,7 @@ use aho_corasick::{AhoCorasick, AhoCorasickKind, packed};
 use memchr::{memchr2, memmem};
 use regex::Regex;
 
+use crate::encoded;
 use crate::json::{self, Json};
 use crate::keys::Keys;
 
@@ -338,6 +339,10 @@ impl<'k> Redactor<'k> {
             self.walk(&mut nested, path, inner + 1, done);
             return (done.count > before).then(|| nested.compact());
         }
+        if encoded::hides(text, &is_secret_text) && !is_token(text) {
+            note(path, done);
+            return Some(self.keys.token(self.tenant, "secret", text));
+        }
         if self.is_plain(text) {
             return None;
         }
@@ -345,6 +350,12 @@ impl<'k> Redactor<'k> {
         note(path, done);
         Some(clean)
     }
+}
+
+/// Whether a text that was wrapped up holds a secret.
+fn is_secret_text(text: &str) -> bool {
+    let by_sign = || SIGN.is_match(text) && (JWT.is_match(text) || SECRET_TEXT.is_match(text));
+    by_sign() || text.contains("://") && URL_SECRET.is_match(text) || text.contains('"') && KEYED.is_match(text)
 }
 
 /// The text that a step made of another; borrowed stays borrowed when nothing changed.
@@ -387,6 +398,16 @@ mod tests {
         let mut value = json::parse(text.as_bytes()).unwrap();
         let done = Redactor::new(&keys, "default").element(&mut value);
         (value.compact(), done.paths)
+    }
+
+    #[test]
+    fn a_secret_behind_an_encoding_takes_the_whole_text_with_it() {
+        // user=ann&password=hunter2-canary, in Base64 and URL encoding.
+        for hidden in ["dXNlcj1hbm4mcGFzc3dvcmQ9aHVudGVyMi1jYW5hcnk=", "user%3Dann%26password%3Dhunter2-canary"] {
+            let (text, paths) = redacted(&format!(r#"{{"note":"{hidden}","plain":"dGhpcyBpcyBhIGhhcm1sZXNzIHNlbnRlbmNl"}}"#));
+            assert!(!text.contains(hidden) && text.contains("dGhpcyBpcyBhIGhhcm1sZXNzIHNlbnRlbmNl"), "{text}");
+            assert_eq!(paths, ["/note"]);
+        }
     }
 
     #[test]

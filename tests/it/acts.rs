@@ -67,7 +67,7 @@ fn calls_that_a_gateway_did_not_write_down_are_named_one_by_one() {
     let folder = tempfile::tempdir().unwrap();
     let lake = scenario(folder.path());
     let named = query(&lake, "SELECT DISTINCT act_key, tool_name FROM lost_calls WHERE not_seen_by LIKE 'toolhive:%'");
-    // The key is `request <job>-<number> <tool>`.
+    // The key is `request <job>-<number> <tool> <day>`.
     let job = |row: &Value| row["act_key"].as_str().unwrap().split(' ').nth(1).and_then(|id| id.rsplit_once('-')).unwrap().0.to_owned();
     let named = counted(named.iter().map(|row| (job(row), row["tool_name"].as_str().unwrap().to_owned())));
     let lost = lost_by_truth();
@@ -86,8 +86,10 @@ fn a_call_that_two_observers_saw_is_one_act() {
     assert!(number(&lake, shared) > 40);
     assert_eq!(number(&lake, shared), number(&lake, both));
     // The gateway knows the person, the recorder what came back.
-    let row =
-        &query(&lake, "SELECT delegator_id, outcome, sentence FROM acts WHERE act_id = 'request job-42-0-research-1 list_directory'")[0];
+    let row = &query(
+        &lake,
+        "SELECT delegator_id, outcome, sentence FROM acts WHERE act_id = 'request job-42-0-research-1 list_directory 2026-11-23'",
+    )[0];
     assert_eq!((row["delegator_id"].as_str(), row["outcome"].as_str()), (Some("user-alice"), Some("success")));
     assert!(row["sentence"].as_str().unwrap().contains("list_directory"), "{row}");
 }

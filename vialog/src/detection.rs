@@ -133,12 +133,7 @@ fn tell_case(rule: &Rule, result: &CaseResult, as_json: bool) -> Result<()> {
     if result.passed() {
         return tell::line(&format!("ok      {}: {}", rule.name, result.case));
     }
-    tell::line(&format!(
-        "FAILED  {}: {}\n        expected alerts for {:?}, found {:?} {}",
-        rule.name,
-        result.case,
-        result.expected,
-        result.found,
-        result.failure.clone().unwrap_or_default()
-    ))
+    tell::line(&format!("FAILED  {}: {}", rule.name, result.case))?;
+    let failure = result.failure.as_deref().unwrap_or_default();
+    tell::line(&format!("        expected alerts for {:?}, found {:?} {failure}", result.expected, result.found))
 }

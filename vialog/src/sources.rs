@@ -19,7 +19,7 @@ const MAX_SHOWN: usize = 72;
 pub(crate) fn run(command: &SourcesCommand) -> Result<ExitCode> {
     match command {
         SourcesCommand::Columns => columns(),
-        SourcesCommand::Matrix => tell::line(crate::matrix::markdown().trim_end()).map(|()| ExitCode::SUCCESS),
+        SourcesCommand::Matrix => tell::text(crate::matrix::markdown().trim_end()).map(|()| ExitCode::SUCCESS),
         SourcesCommand::List { format } => list(*format),
         SourcesCommand::Lint { files } => lint(files),
         SourcesCommand::Test { files, format } => test(files, *format),
@@ -28,10 +28,11 @@ pub(crate) fn run(command: &SourcesCommand) -> Result<ExitCode> {
 }
 
 fn columns() -> Result<ExitCode> {
-    tell::line(
+    tell::text(
         "# The columns of an event\n\nWritten by `./dev docs` from `schemas/src/columns.rs`; change it there.\nSensitive columns have a salted commitment of their own in the ledger and no statistics.\n",
     )?;
-    tell::line("| column | type | sensitive | meaning |\n|---|---|---|---|")?;
+    tell::line("| column | type | sensitive | meaning |")?;
+    tell::line("|---|---|---|---|")?;
     for column in schemas::COLUMNS {
         let sensitive = if column.sensitive { "yes" } else { "" };
         tell::line(&format!("| `{}` | {} | {sensitive} | {} |", column.name, column.kind.describe(), column.doc))?;

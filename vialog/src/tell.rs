@@ -12,12 +12,17 @@ pub(crate) fn error(error: &anyhow::Error) {
     }
 }
 
-/// Prints one line of result.
+/// Prints one line of result. What events say in it can neither begin a line nor steer the terminal.
 pub(crate) fn line(text: &str) -> anyhow::Result<()> {
+    Ok(writeln!(std::io::stdout().lock(), "{}", query::harmless(text))?)
+}
+
+/// Prints text of several lines that is our own, such as a document.
+pub(crate) fn text(text: &str) -> anyhow::Result<()> {
     Ok(writeln!(std::io::stdout().lock(), "{text}")?)
 }
 
 /// Prints one JSON object.
 pub(crate) fn object(value: &impl serde::Serialize) -> anyhow::Result<()> {
-    line(&serde_json::to_string(value)?)
+    text(&serde_json::to_string(value)?)
 }

@@ -29,16 +29,15 @@ WITH calls AS (
   FROM observations GROUP BY tenant, act_key
 ),
 said AS (
-  -- A deny goes before everything else that was said of the same request.
   SELECT tenant, event_id, event_time, trace_id, lower(tool_name) AS tool_key, agent_id, delegator_id, decision, decision_reason, policy_id, policy_version, action_requested, action_approved,
     principal_path, COALESCE(resource_uri, resource_id) AS resource, tool_name, source_vendor || ':' || source_instance AS observer, pdp_errors,
     CASE decision WHEN 'deny' THEN 1 WHEN 'challenge' THEN 2 WHEN 'conditional' THEN 3 WHEN 'indeterminate' THEN 4 WHEN 'allow' THEN 5 ELSE 6 END AS weight
   FROM events WHERE category = 'authz_decision' AND decision IS NOT NULL
 ),
 candidates AS (
-  SELECT c.tenant, c.act_key, d.*, 1 AS way, 0 AS apart_us FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.trace_id = c.trace_id AND d.tool_key = c.tool_key
+  SELECT c.tenant, c.act_key, d.*, 1 AS way, abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT)) AS apart_us FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.trace_id = c.trace_id AND d.tool_key = c.tool_key
   UNION ALL
-  SELECT c.tenant, c.act_key, d.*, 2, 0 FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.trace_id = c.trace_id AND d.tool_key IS NULL
+  SELECT c.tenant, c.act_key, d.*, 2, abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT)) FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.trace_id = c.trace_id AND d.tool_key IS NULL
   UNION ALL
   SELECT c.tenant, c.act_key, d.*, 3, abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT))
   FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.tool_key = c.tool_key
@@ -46,7 +45,8 @@ candidates AS (
     AND d.event_time >= c.event_time - INTERVAL '5 seconds' AND d.event_time <= c.event_time + INTERVAL '5 seconds'
 ),
 chosen AS (
-  SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY tenant, act_key ORDER BY way, apart_us, weight, event_time, event_id) AS place FROM candidates) r WHERE place = 1
+  -- The nearest in time, for one trace may ask twice; of those said together a deny goes first.
+  SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY tenant, act_key ORDER BY way, apart_us / 100000, weight, apart_us, event_time, event_id) AS place FROM candidates) r WHERE place = 1
 ),
 grants AS (
   SELECT tenant, event_id, event_time, token_jti, delegator_id, COALESCE(agent_id, client_id) AS agent_id, scopes_requested, scopes_granted, token_audience, token_expires_at, grant_type
@@ -92,7 +92,7 @@ rows AS (
   SELECT d.tenant, 'decision ' || d.event_id, d.event_time, d.principal_path, NULL, d.delegator_id, NULL, d.agent_id, NULL, NULL, NULL, NULL, NULL, NULL, d.tool_name,
     d.resource, NULL, NULL, d.action_requested, d.action_approved, d.decision, d.decision_reason, d.policy_id, d.policy_version, d.pdp_errors,
     'unknown', NULL, false, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, d.trace_id, arrow_cast(make_array(), 'List(Utf8)'), d.observer, NULL, d.event_id, NULL, NULL, NULL, NULL, NULL, NULL, 'decision'
-  FROM said d LEFT ANTI JOIN candidates c ON c.tenant = d.tenant AND c.event_id = d.event_id
+  FROM said d LEFT ANTI JOIN chosen c ON c.tenant = d.tenant AND c.event_id = d.event_id
 )
 SELECT *, COALESCE(principal_path, 'someone') || CASE WHEN parts = 'decision' THEN ' asked to call ' ELSE ' called ' END || COALESCE(tool_name, action_requested, 'something') || CASE WHEN resource <> COALESCE(tool_name, '') THEN ' on ' || resource ELSE '' END
   || CASE WHEN decision IS NULL THEN '; nobody was seen to decide' ELSE '; asked ' || COALESCE(action_requested, 'call') || ', got ' || decision || COALESCE(', because ' || COALESCE(decision_reason, policy_id), '') END

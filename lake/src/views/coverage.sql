@@ -26,7 +26,7 @@ undecided AS (
 ),
 followed AS (
   -- Fits a decision point only where calls are seen to follow its decisions at all.
-  SELECT tenant, decided_by AS source, date_trunc('hour', event_time) AS hour, COUNT(*) AS expected, SUM(CASE WHEN parts = 'decision' THEN 0 ELSE 1 END) AS seen
+  SELECT tenant, decided_by AS source, date_trunc('hour', event_time) AS hour, COUNT(DISTINCT decision_event_id) AS expected, COUNT(DISTINCT CASE WHEN parts <> 'decision' THEN decision_event_id END) AS seen
   FROM acts WHERE decided_by IS NOT NULL AND (parts <> 'decision' OR decision = 'allow') GROUP BY 1, 2, 3
 ),
 grants AS (
@@ -36,8 +36,12 @@ grants AS (
   GROUP BY 1, 2, 3
 ),
 sequences AS (
-  SELECT tenant, source_vendor || ':' || source_instance AS source, date_trunc('hour', event_time) AS hour, MAX(sequence) - MIN(sequence) + 1 AS expected, COUNT(DISTINCT sequence) AS seen
-  FROM events WHERE sequence IS NOT NULL GROUP BY 1, 2, 3
+  -- Each counter for itself: of a stream, a service on a host, a conversation.
+  SELECT tenant, source, hour, SUM(expected) AS expected, SUM(seen) AS seen FROM (
+    SELECT tenant, source_vendor || ':' || source_instance AS source, date_trunc('hour', event_time) AS hour, stream, service_name, host_name, conversation_id, prompt_id, agent_instance_id,
+      MAX(sequence) - MIN(sequence) + 1 AS expected, COUNT(DISTINCT sequence) AS seen
+    FROM events WHERE sequence IS NOT NULL GROUP BY 1, 2, 3, 4, 5, 6, 7, 8, 9) c
+  GROUP BY 1, 2, 3
 ),
 hours AS (SELECT DISTINCT tenant, hour FROM heard),
 spans AS (SELECT tenant, source, MIN(hour) AS first, MAX(hour) AS last, COUNT(*) AS n FROM heard GROUP BY 1, 2),

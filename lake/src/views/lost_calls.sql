@@ -13,7 +13,9 @@ shares AS (
   SELECT p.tenant, p.hour, p.seen_by, p.not_seen_by, SUM(p.shared) AS shared, MAX(t.n) AS n, array_agg(DISTINCT p.tool_key) AS tools, array_agg(DISTINCT p.method) AS methods FROM pairs p
   JOIN totals t ON t.tenant = p.tenant AND t.hour = p.hour AND t.observer = p.seen_by GROUP BY 1, 2, 3, 4
 )
-SELECT o.tenant, o.event_time, s.seen_by, s.not_seen_by, o.tool_name, o.delegator_id, o.agent_id, o.mcp_server_name, o.outcome, o.trace_id, o.jsonrpc_id, o.act_key, o.event_id, s.shared
+SELECT DISTINCT ON (o.tenant, o.act_key, s.seen_by, s.not_seen_by)
+  o.tenant, o.event_time, s.seen_by, s.not_seen_by, o.tool_name, o.delegator_id, o.agent_id, o.mcp_server_name, o.outcome, o.trace_id, o.jsonrpc_id, o.act_key, o.event_id, s.shared
 FROM observations o JOIN shares s ON s.tenant = o.tenant AND s.seen_by = o.observer AND s.hour = date_trunc('hour', o.event_time)
 LEFT ANTI JOIN seen b ON b.tenant = o.tenant AND b.act_key = o.act_key AND b.observer = s.not_seen_by
 WHERE array_has(s.methods, o.act_key_method) AND o.outcome <> 'denied' AND (array_has(s.tools, o.tool_key) OR s.shared * 2 >= s.n)
+ORDER BY o.tenant, o.act_key, s.seen_by, s.not_seen_by, o.event_time, o.event_id

@@ -9,7 +9,7 @@ WITH results AS (
 ),
 named AS (
   SELECT e.*, COALESCE(source_vendor, '') || ':' || COALESCE(source_instance, '') || CASE WHEN source_kind IN ('agent_runtime', 'mcp_wire') THEN COALESCE('/' || service_name, '') ELSE '' END AS observer,
-    lower(tool_name) AS tool_key, 'trace ' || trace_id || ' ' || lower(tool_name) || COALESCE(' ' || jsonrpc_id, '') AS by_trace, 'request ' || request_id || ' ' || lower(tool_name) AS by_request,
+    lower(tool_name) AS tool_key, 'trace ' || trace_id || ' ' || lower(tool_name) || COALESCE(' ' || jsonrpc_id, '') AS by_trace, 'request ' || request_id || ' ' || lower(tool_name) || ' ' || CAST(event_date AS VARCHAR) AS by_request,
     'session ' || mcp_session_id || ' ' || lower(tool_name) || ' ' || jsonrpc_id AS by_session
   FROM events e WHERE category = 'tool_call' AND activity <> 'result' AND tool_name IS NOT NULL
 ),

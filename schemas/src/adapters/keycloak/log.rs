@@ -110,11 +110,17 @@ fn field(text: &str) -> Option<(&str, Cow<'_, str>, &str)> {
 }
 
 fn starts_field(text: &str) -> bool {
-    text.split_once('=').is_some_and(|(key, _)| is_key(key))
+    // Up to the first byte that no key has: not the rest of the line again for each comma.
+    let length = text.bytes().take_while(|b| is_key_byte(*b)).count();
+    length > 0 && text.as_bytes().get(length) == Some(&b'=')
 }
 
 fn is_key(key: &str) -> bool {
-    !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.'))
+    !key.is_empty() && key.bytes().all(is_key_byte)
+}
+
+fn is_key_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.')
 }
 
 /// A value up to its closing quote, and what follows.
