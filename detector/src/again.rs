@@ -70,7 +70,8 @@ pub async fn replay(detector: &Detector<'_>, alert: &Alert) -> Result<Replayed, 
         ));
     }
     let context = detector.session(Window { up_to: Some(up_to), after: Some(after), between: None }).await?;
-    let facts = RoundFacts { after, up_to, as_of_us, now_us: alert.detected_at, inventory_sha256, again: true };
+    let new_us = evaluate::new_us(&context).await?;
+    let facts = RoundFacts { after, up_to, as_of_us, new_us, now_us: alert.detected_at, inventory_sha256, again: true };
     let found = evaluate::evaluate(rule, &context, &facts).await?.alerts;
     Ok(found.iter().find(|found| found.alert_id == alert.alert_id).map_or(Replayed::Gone, |found| compare(alert, found)))
 }
@@ -132,7 +133,8 @@ pub async fn backtest(detector: &Detector<'_>, (from_us, to_us): (i64, i64), now
     let Some(up_to) = views::decided_version(detector.lake)? else { return Ok(Vec::new()) };
     let up_to = baseline::learn(detector.lake, up_to, now_us / 1000).await?;
     let context = detector.session(Window { up_to: Some(up_to), after: None, between: Some((from_us, to_us)) }).await?;
-    let facts = RoundFacts { after: None, up_to, as_of_us: to_us, now_us, inventory_sha256: detector.inventory.sha256(), again: true };
+    let (new_us, inventory_sha256) = (evaluate::new_us(&context).await?, detector.inventory.sha256());
+    let facts = RoundFacts { after: None, up_to, as_of_us: to_us, new_us, now_us, inventory_sha256, again: true };
     let counted =
         "SELECT COUNT(DISTINCT COALESCE('user:' || delegator_id, 'agent:' || agent_id)), COUNT(DISTINCT event_date) FROM new_events";
     let counts = evaluate::counts(&context, counted).await?;

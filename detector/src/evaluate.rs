@@ -48,6 +48,8 @@ pub struct RoundFacts {
     pub up_to: u64,
     /// The moment up to which the data counts as complete, microseconds.
     pub as_of_us: i64,
+    /// The earliest and the latest of the new events, microseconds; `None` when there are none.
+    pub new_us: Option<(i64, i64)>,
     /// When the detector ran, microseconds.
     pub now_us: i64,
     /// What was known of identities.
@@ -75,9 +77,7 @@ pub async fn evaluate(rule: &Rule, context: &SessionContext, round: &RoundFacts)
 }
 
 async fn evaluate_one(rule: &Rule, context: &SessionContext, round: &RoundFacts) -> Result<Findings, DetectorError> {
-    let as_of_us = round.as_of_us;
-    let moments = Moments { as_of_us, new_from_us: as_of_us, new_to_us: as_of_us };
-    let mut evaluation = Evaluation { rule, context, moments, round, made: Vec::new() };
+    let mut evaluation = Evaluation { rule, context, round, made: Vec::new() };
     let run = AssertUnwindSafe(tokio::time::timeout(TIME_LIMIT, evaluation.run())).catch_unwind().await;
     let dropped = evaluation.made.iter().try_for_each(|name| context.deregister_table(*name).map(drop));
     let limits = |what: String| DetectorError::Rule { rule: rule.name.clone(), what };
@@ -85,6 +85,15 @@ async fn evaluate_one(rule: &Rule, context: &SessionContext, round: &RoundFacts)
     let findings = findings.map_err(|_| limits(format!("it took more than {} minutes", TIME_LIMIT.as_secs() / 60)))?;
     dropped.map_err(|source| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(source) })?;
     findings
+}
+
+/// The earliest and the latest of the new events of a session, microseconds.
+pub(crate) async fn new_us(context: &SessionContext) -> Result<Option<(i64, i64)>, DetectorError> {
+    let failed = |source| DetectorError::Sql { rule: "the span of new events".into(), source: Box::new(source) };
+    let sql = "SELECT CAST(MIN(event_time) AS BIGINT), CAST(MAX(event_time) AS BIGINT) FROM new_events";
+    let batches = context.sql(sql).await.map_err(failed)?.collect().await.map_err(failed)?;
+    let us = |i: usize| batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(i), 0)?.parse().ok());
+    Ok(us(0).zip(us(1)))
 }
 
 /// The counts of the one row of a query.
@@ -100,7 +109,6 @@ pub(crate) async fn counts(context: &SessionContext, sql: &str) -> Result<Vec<u6
 struct Evaluation<'a> {
     rule: &'a Rule,
     context: &'a SessionContext,
-    moments: Moments,
     round: &'a RoundFacts,
     /// Tables that it made so far.
     made: Vec<&'a str>,
@@ -108,7 +116,6 @@ struct Evaluation<'a> {
 
 impl Evaluation<'_> {
     async fn run(&mut self) -> Result<Findings, DetectorError> {
-        self.moments = self.moments().await?;
         self.make_tables().await?;
         let mut by_id = BTreeMap::new();
         for batch in self.rows(&self.rule.query).await?.1 {
@@ -126,16 +133,6 @@ impl Evaluation<'_> {
             findings.blind = self.first_row(sql).await?.into_iter().next().flatten();
         }
         Ok(findings)
-    }
-
-    /// When what is new happened.
-    async fn moments(&self) -> Result<Moments, DetectorError> {
-        let sql = "SELECT CAST(MIN(event_time) AS BIGINT), CAST(MAX(event_time) AS BIGINT) FROM new_events";
-        let us: Vec<i64> = self.first_row(sql).await?.into_iter().flatten().filter_map(|text| text.parse().ok()).collect();
-        Ok(match us[..] {
-            [new_from_us, new_to_us] => Moments { new_from_us, new_to_us, ..self.moments },
-            _ => self.moments,
-        })
     }
 
     async fn make_tables(&mut self) -> Result<(), DetectorError> {
@@ -178,7 +175,9 @@ impl Evaluation<'_> {
 
     async fn rows(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), DetectorError> {
         let options = SQLOptions::new().with_allow_ddl(false).with_allow_dml(false).with_allow_statements(false);
-        let filled = self.rule.filled(sql, self.moments);
+        let as_of_us = self.round.as_of_us;
+        let (new_from_us, new_to_us) = self.round.new_us.unwrap_or((as_of_us, as_of_us));
+        let filled = self.rule.filled(sql, Moments { as_of_us, new_from_us, new_to_us });
         let frame = self.context.sql_with_options(&filled, options).await.map_err(|e| self.failed(e))?;
         let task = Arc::new(frame.task_ctx());
         let plan = frame.create_physical_plan().await.map_err(|e| self.failed(e))?;

@@ -123,7 +123,8 @@ impl<'a> Detector<'a> {
         for (settled, due) in by_cursor {
             let context = self.session(Window { up_to: Some(up_to), after: Some(settled), between: None }).await?;
             let inventory_sha256 = self.inventory.sha256();
-            let facts = RoundFacts { after: settled, up_to, as_of_us, now_us, inventory_sha256, again: false };
+            let new_us = evaluate::new_us(&context).await?;
+            let facts = RoundFacts { after: settled, up_to, as_of_us, new_us, now_us, inventory_sha256, again: false };
             let round = Round { context, table: &table, facts };
             for (rule, cursor) in due {
                 let clock = Instant::now();

@@ -92,6 +92,11 @@ impl Snapshot {
         }
     }
 
+    /// Bytes of its files.
+    pub(crate) fn size_bytes(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+
     /// Number of files.
     pub fn file_count(&self) -> usize {
         self.files.len()

@@ -32,6 +32,9 @@ pub const VIEWS: &[&str] = &[
     "coverage",
 ];
 
+/// New events in files of at most this size are kept in memory for the rules that read them.
+const MAX_KEPT_BYTES: u64 = 8 << 20;
+
 /// Which versions a session sees.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Window {
@@ -78,8 +81,17 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
     view(context, "events", &events_sql("stored_events", has_copies)).await?;
     view(context, "events_tip", &events_sql("stored_tip", false)).await?;
     if let (Some(after), Some(up_to)) = (window.after, up_to) {
-        table(context, "stored_new", Snapshot::between(&events, after, up_to))?;
-        view(context, "new_events", &events_sql("stored_new", has_copies)).await?;
+        let new = Snapshot::between(&events, after, up_to);
+        let is_small = new.size_bytes() <= MAX_KEPT_BYTES;
+        table(context, "stored_new", new)?;
+        let sql = events_sql("stored_new", has_copies);
+        if is_small {
+            // Every rule reads them, some several times.
+            let kept = context.sql(&sql).await.map_err(failed)?.cache().await.map_err(failed)?;
+            context.register_table("new_events", kept.into_view()).map_err(failed)?;
+        } else {
+            view(context, "new_events", &sql).await?;
+        }
         view(context, "new_rejections", &rejections_sql("stored_new")).await?;
     }
     if let Some((from_us, to_us)) = window.between {

@@ -112,7 +112,7 @@ pub(crate) struct BaselinesShowArgs {
     pub(crate) lake: LakeArgs,
     #[arg(long, default_value = "default")]
     pub(crate) tenant: String,
-    /// user:<id>, agent:<id>, job:<agent>/<job>, tool:<server>/<tool> or token:<jti>.
+    /// Such as user:ann, agent:billing, job:billing/invoices, tool:crm/search or token:JTI.
     pub(crate) entity: String,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
