@@ -53,11 +53,12 @@ pub async fn replay(detector: &Detector<'_>, alert: &Alert) -> Result<Replayed, 
     let Ok(recorded) = serde_json::from_str::<Recorded>(&alert.context) else {
         return Ok(Replayed::Otherwise("the alert does not record how it came about".into()));
     };
-    if rule.version != alert.rule_version || rule.for_tenant(&alert.tenant).logic_sha256() != recorded.logic_sha256 {
-        let what = format!(
-            "the alert is of version {} of the rule, this is version {}, or its logic or parameters differ",
-            alert.rule_version, rule.version
-        );
+    if rule.version == alert.rule_version && rule.for_tenant(&alert.tenant).logic_sha256() != recorded.logic_sha256 {
+        let what = "the SQL, the parameters or the severity of the rule are not those that it was found with; name the --config and --rules of then";
+        return Ok(Replayed::Otherwise(what.into()));
+    }
+    if rule.version != alert.rule_version {
+        let what = format!("the alert is of version {} of the rule, this is version {}", alert.rule_version, rule.version);
         return Ok(Replayed::Otherwise(what));
     }
     if detector.inventory.sha256() != recorded.inventory_sha256 {

@@ -14,10 +14,11 @@ use lake::views::{self, Window};
 use crate::DetectorError;
 
 /// The identity that hours are kept of: the delegating person, else the agent. Kept in five minutes of UTC, so that
-/// the zone of an identity may be learnt or mended later, and that zones of half hours and schedules are seen.
+/// the zone of an identity may be learnt or mended later, and that zones of half hours and schedules are seen. By numbers,
+/// because `date_bin` counts in nanoseconds and ends in the year 2262: an event may be dated as it likes.
 const HOURS_SQL: &str = "
 SELECT tenant, COALESCE('user:' || delegator_id, 'agent:' || agent_id) AS identity, event_date AS day,
-  date_bin(INTERVAL '5 minutes', event_time) AS at, COUNT(*) AS n
+  to_timestamp_micros(CAST(event_time AS BIGINT) - (CAST(event_time AS BIGINT) % 300000000 + 300000000) % 300000000) AS at, COUNT(*) AS n
 FROM new_events WHERE category IN ('tool_call', 'authn') AND COALESCE(delegator_id, agent_id) IS NOT NULL
 GROUP BY 1, 2, 3, 4";
 

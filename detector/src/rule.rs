@@ -173,6 +173,9 @@ impl Rule {
         if let Some(unused) = self.parameters.keys().find(|p| !sql.contains(&format!("{{{p}}}"))) {
             return Some(format!("the parameter `{unused}` is not used"));
         }
+        if !matches!(self.status.as_str(), "experimental" | "test" | "stable" | "deprecated") {
+            return Some(format!("status `{}`: use experimental, test, stable or deprecated", self.status));
+        }
         if self.version < 1 {
             return Some("version starts at 1".into());
         }

@@ -103,7 +103,8 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
         view(context, name, &format!("SELECT * FROM events WHERE category = '{category}'")).await?;
     }
     view(context, "revisions", &revisions_sql(has_copies)).await?;
-    view(context, "rejections", &rejections_sql("stored_all")).await?;
+    // As of a version, where one is named; people see the newest.
+    view(context, "rejections", &rejections_sql(if window.up_to.is_some() { "stored_events" } else { "stored_all" })).await?;
     table(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
     table(context, "alert_actions", Snapshot::of(&alert_actions::open(lake)?, None))?;
     view(context, "alerts", ALERTS_SQL).await?;

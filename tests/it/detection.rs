@@ -209,3 +209,25 @@ fn a_parameter_of_ones_own_changes_what_is_found_and_an_unknown_one_is_refused()
     let (code, said) = out(&["detect", "--once", "--config", &wrong]);
     assert!(code == Some(2) && said.contains("min_dayz") && said.contains("min_days"), "{said}");
 }
+
+#[test]
+fn an_event_dated_far_beyond_any_calendar_stops_no_rule() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lake, file) = (folder.path().join("lake"), folder.path().join("events.jsonl"));
+    let mut lines = String::new();
+    for (year, name) in [(9000, "far"), (1971, "old"), (2026, "now")] {
+        for (category, n) in [("tool_call", 0), ("authz_decision", 1), ("token", 2), ("authn", 3), ("lifecycle", 4), ("admin", 5)] {
+            lines.push_str(&format!(
+                "{{\"event_id\":\"{name}-{n}\",\"event_time\":\"{year}-05-05T10:00:00Z\",\"category\":\"{category}\",\"activity\":\"call\",\"tool_name\":\"delete_all\",\"agent_id\":\"a\",\"delegator_id\":\"u\",\"outcome\":\"success\",\"decision\":\"deny\",\"trace_id\":\"0af7651916cd43dd8448eb211c80319c\",\"token_jti\":\"j\",\"src_ip\":\"192.0.2.{n}\",\"scopes_granted\":[\"*\"],\"sequence\":{n}}}\n"
+            ));
+        }
+    }
+    std::fs::write(&file, lines).unwrap();
+    let lake = lake.to_str().unwrap();
+    let found = summary(&["import", "--lake", lake, "--adapter", "json", "--format", "json", file.to_str().unwrap()]);
+    assert_eq!(found["events"], 18, "{found}");
+    let (code, said) = out(&["detect", "--once", "--lake", lake]);
+    assert_eq!(code, Some(0), "{said}");
+    assert_eq!(number(Path::new(lake), "SELECT COUNT(*) FROM alerts WHERE rule_id LIKE 'health/%'"), 0, "{said}");
+    assert!(number(Path::new(lake), "SELECT COUNT(*) FROM coverage") > 0);
+}

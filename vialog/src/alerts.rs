@@ -132,6 +132,7 @@ async fn handle(args: &HandleArgs, action: Action) -> Result<ExitCode> {
 
 /// The id that a part of it names.
 pub(crate) async fn full_id(session: &Session, part: &str) -> Result<String> {
+    let part = part.trim();
     if part.len() < MIN_PREFIX || !part.bytes().all(|b| b.is_ascii_hexdigit()) {
         bail!("`{part}` is no alert id: `vialog alerts list` shows them, {MIN_PREFIX} digits are enough where they are unique");
     }

@@ -211,7 +211,7 @@ async fn import(args: &ImportArgs) -> Result<ExitCode> {
     print_summary(&imported.summary, args.format)?;
     if imported.summary.records > 0 && imported.summary.records_rejected == imported.summary.records && args.format == Output::Text {
         tell::line(
-            "NOTHING could be read: is `--adapter` the right one? The rejections keep every byte; import again with another adapter",
+            "NOTHING could be read: is the adapter, or the mapping, the right one? The rejections keep every byte; import again with another",
         )?;
     }
     Ok(ExitCode::SUCCESS)

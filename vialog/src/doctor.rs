@@ -133,10 +133,7 @@ async fn rejections(session: &Session) -> Result<Vec<Finding>> {
 
 /// What others say that a source should have said, summed over its hours.
 async fn completeness(session: &Session) -> Result<Vec<Finding>> {
-    // Of several that saw more, the one that saw most: the same call may be missed by each.
-    let sql = "SELECT source, \"check\", SUM(missing), COUNT(*), MAX(doubt) FROM (
-        SELECT source, \"check\", hour, MAX(missing) AS missing, first_value(doubt ORDER BY missing DESC) AS doubt FROM coverage WHERE missing > 0 GROUP BY 1, 2, 3
-      ) h GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 50";
+    let sql = "SELECT source, \"check\", SUM(missing), COUNT(*), MAX(doubt) FROM coverage WHERE missing > 0 GROUP BY 1, 2 ORDER BY 3 DESC LIMIT 50";
     let found = session.texts(sql).await?;
     if found.is_empty() {
         return Ok(vec![Finding::new("completeness", State::Well, "no source lacks what another one saw")]);

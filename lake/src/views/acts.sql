@@ -83,10 +83,10 @@ rows AS (
     COALESCE(pdp_decision, gateway_decision) AS decision, COALESCE(pdp_reason, gateway_reason) AS decision_reason, pdp_policy AS policy_id, pdp_policy_version AS policy_version, pdp_errors,
     COALESCE(outcome, 'unknown') AS outcome, outcome_ground, some_say_failed AND outcome = 'success' AS outcome_disputed, jti AS token_jti, grant_type, scopes_requested, scopes_granted, token_audience, token_expires_at,
     result_rows, result_bytes, trace_id, observers, decided_by, call_event_ids, decision_event_id, grant_event_id, act_key_method AS call_join,
-    CASE WHEN way = 1 THEN 'trace and tool' WHEN way = 2 THEN 'trace' WHEN way = 3 THEN 'tool, caller and time' WHEN gateway_decision IS NOT NULL THEN 'same record' END AS decision_join,
-    CASE WHEN way = 1 THEN 1.0 WHEN way = 2 THEN 0.9 WHEN way = 3 THEN 0.6 WHEN gateway_decision IS NOT NULL THEN 1.0 END AS decision_confidence,
+    CASE WHEN way = 1 THEN 'trace and tool' WHEN way = 2 THEN 'trace' WHEN way = 3 THEN 'tool, caller and time' WHEN gateway_decision IS NOT NULL THEN 'the word of the gateway' END AS decision_join,
+    CASE WHEN way = 1 THEN 1.0 WHEN way = 2 THEN 0.9 WHEN way = 3 THEN 0.6 WHEN gateway_decision IS NOT NULL THEN 0.5 END AS decision_confidence,
     token_join, CASE token_join WHEN 'token id' THEN 1.0 WHEN 'person, agent and time' THEN 0.6 END AS token_confidence,
-    'call' || CASE WHEN way IS NOT NULL OR gateway_decision IS NOT NULL THEN ' + decision' ELSE '' END || CASE WHEN token_join IS NOT NULL THEN ' + token' ELSE '' END AS parts
+    'call' || CASE WHEN way IS NOT NULL THEN ' + decision' ELSE '' END || CASE WHEN token_join IS NOT NULL THEN ' + token' ELSE '' END AS parts
   FROM joined
   UNION ALL
   SELECT d.tenant, 'decision ' || d.event_id, d.event_time, d.principal_path, NULL, d.delegator_id, NULL, d.agent_id, NULL, NULL, NULL, NULL, NULL, NULL, d.tool_name,
@@ -95,6 +95,6 @@ rows AS (
   FROM said d LEFT ANTI JOIN chosen c ON c.tenant = d.tenant AND c.event_id = d.event_id
 )
 SELECT *, COALESCE(principal_path, 'someone') || CASE WHEN parts = 'decision' THEN ' asked to call ' ELSE ' called ' END || COALESCE(tool_name, action_requested, 'something') || CASE WHEN resource <> COALESCE(tool_name, '') THEN ' on ' || resource ELSE '' END
-  || CASE WHEN decision IS NULL THEN '; nobody was seen to decide' ELSE '; asked ' || COALESCE(action_requested, 'call') || ', got ' || decision || COALESCE(', because ' || COALESCE(decision_reason, policy_id), '') END
+  || CASE WHEN decision IS NULL THEN '; nobody was seen to decide' ELSE '; asked ' || COALESCE(action_requested, 'call') || ', got ' || decision || CASE WHEN decision_join = 'the word of the gateway' THEN ' by the word of the gateway alone' ELSE '' END || COALESCE(', because ' || COALESCE(decision_reason, policy_id), '') END
   || CASE WHEN parts = 'decision' THEN '; no call was seen' ELSE '; outcome ' || outcome END || COALESCE('; with token ' || token_jti, '') AS sentence
 FROM rows

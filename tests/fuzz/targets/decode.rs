@@ -24,7 +24,9 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     // A secret beside any content, in a record that nothing else reads, is never kept.
     let canary = [payload, b" ", law::CANARY.as_bytes(), b" "].concat();
     let looks_compressed = payload.starts_with(&[0x1f, 0x8b]) || payload.starts_with(&[0x28, 0xb5, 0x2f, 0xfd]);
-    if rows.len() == 1 && payload.is_ascii() && !looks_compressed && !payload.contains(&0) {
+    // Bytes that hold the words of the canary themselves, not as a secret, rightly keep them.
+    let holds_canary = payload.windows(10).any(|part| part.eq_ignore_ascii_case(b"canary0123"));
+    if rows.len() == 1 && payload.is_ascii() && !looks_compressed && !payload.contains(&0) && !holds_canary {
         let rows = law::decode(adapter, Some(&canary), &law::Beside::default());
         assert!(rows.iter().all(|row| !law::holds_text(row, "canary0123")), "a secret is kept");
     }
