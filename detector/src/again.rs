@@ -8,9 +8,8 @@ use std::collections::BTreeMap;
 use lake::alerts::Alert;
 use lake::events;
 use lake::views::{self, Window};
-use serde::Deserialize;
 
-use crate::evaluate::{self, RoundFacts};
+use crate::evaluate::{self, Recorded, RoundFacts};
 use crate::run::Detector;
 use crate::{DetectorError, baseline};
 
@@ -18,16 +17,6 @@ use crate::{DetectorError, baseline};
 const EXAMPLES: usize = 5;
 /// Most entities that it names.
 const TOP_ENTITIES: usize = 10;
-
-/// What an alert's context says of how it came about.
-#[derive(Debug, Clone, Deserialize)]
-struct Recorded {
-    logic_sha256: String,
-    after: Option<u64>,
-    up_to: u64,
-    as_of_us: i64,
-    inventory_sha256: String,
-}
 
 /// What came of a replay.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,13 +42,13 @@ pub async fn replay(detector: &Detector<'_>, alert: &Alert) -> Result<Replayed, 
     let Ok(recorded) = serde_json::from_str::<Recorded>(&alert.context) else {
         return Ok(Replayed::Otherwise("the alert does not record how it came about".into()));
     };
-    if rule.version == alert.rule_version && rule.for_tenant(&alert.tenant).logic_sha256() != recorded.logic_sha256 {
-        let what = "the SQL, the parameters or the severity of the rule are not those that it was found with; name the --config and --rules of then";
-        return Ok(Replayed::Otherwise(what.into()));
-    }
     if rule.version != alert.rule_version {
         let what = format!("the alert is of version {} of the rule, this is version {}", alert.rule_version, rule.version);
         return Ok(Replayed::Otherwise(what));
+    }
+    if rule.for_tenant(&alert.tenant).logic_sha256() != recorded.logic_sha256 {
+        let what = "the SQL, the parameters or the severity of the rule are not those that it was found with; name the --config and --rules of then";
+        return Ok(Replayed::Otherwise(what.into()));
     }
     if detector.inventory.sha256() != recorded.inventory_sha256 {
         return Ok(Replayed::Otherwise("the inventory is not the one that the alert was found with".into()));

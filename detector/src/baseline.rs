@@ -5,20 +5,19 @@
 
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
-use datafusion::prelude::SessionConfig;
 use lake::Lake;
 use lake::baselines::Baseline;
+use lake::snapshot::session_config;
 use lake::table::CommitOutcome;
 use lake::views::{self, Window};
 
 use crate::DetectorError;
 
 /// The identity that hours are kept of: the delegating person, else the agent. Kept in five minutes of UTC, so that
-/// the zone of an identity may be learnt or mended later, and that zones of half hours and schedules are seen. By numbers,
-/// because `date_bin` counts in nanoseconds and ends in the year 2262: an event may be dated as it likes.
+/// the zone of an identity may be learnt or mended later, and that zones of half hours and schedules are seen.
 const HOURS_SQL: &str = "
 SELECT tenant, COALESCE('user:' || delegator_id, 'agent:' || agent_id) AS identity, event_date AS day,
-  to_timestamp_micros(CAST(event_time AS BIGINT) - (CAST(event_time AS BIGINT) % 300000000 + 300000000) % 300000000) AS at, COUNT(*) AS n
+  time_bucket(event_time, 300) AS at, COUNT(*) AS n
 FROM new_events WHERE category IN ('tool_call', 'authn') AND COALESCE(delegator_id, agent_id) IS NOT NULL
 GROUP BY 1, 2, 3, 4";
 
@@ -114,11 +113,4 @@ async fn rows_of(lake: &Lake, kind: Baseline, after: Option<u64>, up_to: u64) ->
         RecordBatch::try_new(schema.clone(), columns.collect::<Result<Vec<_>, _>>()?)
     });
     fitted.collect::<Result<Vec<_>, _>>().map_err(|e| failed(e.into()))
-}
-
-/// Sessions of the detector: plain strings, so rows go back into tables as they are.
-pub(crate) fn session_config() -> SessionConfig {
-    let mut config = SessionConfig::new();
-    config.options_mut().execution.parquet.schema_force_view_types = false;
-    config
 }

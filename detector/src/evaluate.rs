@@ -7,16 +7,19 @@ use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
-use arrow::datatypes::{DataType, SchemaRef, TimeUnit, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use datafusion::error::DataFusionError;
 use datafusion::physical_plan::collect;
 use datafusion::prelude::{SQLOptions, SessionContext};
 use futures::FutureExt;
 use lake::alerts::Alert;
+use lake::functions::moment;
 use lake::views;
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::DetectorError;
+use crate::parameters::{Parameter, Parameters};
 use crate::rule::{Moments, Rule, StepTable};
 
 /// Most event ids that an alert names.
@@ -58,6 +61,27 @@ pub struct RoundFacts {
     pub again: bool,
 }
 
+/// How an alert came about: its `context` as JSON, and what a replay starts from.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Recorded {
+    pub(crate) rule: String,
+    pub(crate) parameters: Parameters,
+    pub(crate) logic_sha256: String,
+    pub(crate) after: Option<u64>,
+    pub(crate) up_to: u64,
+    pub(crate) as_of_us: i64,
+    pub(crate) inventory_sha256: String,
+}
+
+impl Recorded {
+    fn of(rule: &Rule, round: &RoundFacts) -> Self {
+        let RoundFacts { after, up_to, as_of_us, .. } = *round;
+        let inventory_sha256 = round.inventory_sha256.clone();
+        let (parameters, logic_sha256) = (rule.parameters.clone(), rule.logic_sha256());
+        Self { rule: rule.name.clone(), parameters, logic_sha256, after, up_to, as_of_us, inventory_sha256 }
+    }
+}
+
 /// Runs a rule in a session that has `new_events`; alerts that are there already are left out. A rule that takes too
 /// long, or panics, fails alone.
 ///
@@ -89,20 +113,38 @@ async fn evaluate_one(rule: &Rule, context: &SessionContext, round: &RoundFacts)
 
 /// The earliest and the latest of the new events of a session, microseconds.
 pub(crate) async fn new_us(context: &SessionContext) -> Result<Option<(i64, i64)>, DetectorError> {
-    let failed = |source| DetectorError::Sql { rule: "the span of new events".into(), source: Box::new(source) };
     let sql = "SELECT CAST(MIN(event_time) AS BIGINT), CAST(MAX(event_time) AS BIGINT) FROM new_events";
-    let batches = context.sql(sql).await.map_err(failed)?.collect().await.map_err(failed)?;
-    let us = |i: usize| batches.iter().find(|b| b.num_rows() > 0).and_then(|b| text(b.column(i), 0)?.parse().ok());
-    Ok(us(0).zip(us(1)))
+    let us: Vec<i64> = one_row(context, sql).await?.iter().filter_map(|value| value.as_ref()?.parse().ok()).collect();
+    Ok(if let [from, to] = us[..] { Some((from, to)) } else { None })
 }
 
 /// The counts of the one row of a query.
 pub(crate) async fn counts(context: &SessionContext, sql: &str) -> Result<Vec<u64>, DetectorError> {
-    let failed = |source| DetectorError::Sql { rule: "a count".into(), source: Box::new(source) };
-    let batches = context.sql(sql).await.map_err(failed)?.collect().await.map_err(failed)?;
-    let counts =
-        batches.iter().find(|b| b.num_rows() > 0).map(|b| b.columns().iter().map(|c| text(c, 0).and_then(|t| t.parse().ok()).unwrap_or(0)));
-    Ok(counts.map(Iterator::collect).unwrap_or_default())
+    Ok(one_row(context, sql).await?.iter().map(|value| value.as_ref().and_then(|text| text.parse().ok()).unwrap_or(0)).collect())
+}
+
+/// Ids of the alerts that a rule gave before.
+pub(crate) async fn known_alerts(context: &SessionContext, rule: &str) -> Result<Vec<String>, DetectorError> {
+    let sql = format!("SELECT alert_id FROM stored_alerts WHERE rule_id = {}", Parameter::Text(rule.to_owned()).as_sql());
+    let batches = own_rows(context, &sql).await?;
+    let ids = |batch: &RecordBatch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
+    Ok(batches.iter().flat_map(ids).collect())
+}
+
+async fn one_row(context: &SessionContext, sql: &str) -> Result<Vec<Option<String>>, DetectorError> {
+    Ok(first_row(&own_rows(context, sql).await?))
+}
+
+/// Rows of a query of the program's own.
+async fn own_rows(context: &SessionContext, sql: &str) -> Result<Vec<RecordBatch>, DetectorError> {
+    let failed = |source| DetectorError::Sql { rule: "the detector's own query".into(), source: Box::new(source) };
+    context.sql(sql).await.map_err(failed)?.collect().await.map_err(failed)
+}
+
+/// The first row as texts; nothing when there is none.
+fn first_row(batches: &[RecordBatch]) -> Vec<Option<String>> {
+    let batch = batches.iter().find(|b| b.num_rows() > 0);
+    batch.map(|b| b.columns().iter().map(|column| text(column, 0)).collect()).unwrap_or_default()
 }
 
 /// A rule on its way.
@@ -124,13 +166,13 @@ impl Evaluation<'_> {
             }
         }
         if !by_id.is_empty() && !self.round.again {
-            self.known_alerts().await?.iter().for_each(|id| drop(by_id.remove(id)));
+            known_alerts(self.context, &self.rule.name).await?.iter().for_each(|id| drop(by_id.remove(id)));
         }
         let mut findings = Findings { alerts: by_id.into_values().collect(), ..Findings::default() };
         findings.learning = self.count(self.rule.learning.as_deref()).await?;
         findings.excluded = self.count(self.rule.excluded.as_deref()).await?;
         if let Some(sql) = &self.rule.blind {
-            findings.blind = self.first_row(sql).await?.into_iter().next().flatten();
+            findings.blind = first_row(&self.rows(sql).await?.1).into_iter().next().flatten();
         }
         Ok(findings)
     }
@@ -152,25 +194,10 @@ impl Evaluation<'_> {
         Ok(())
     }
 
-    /// Ids of the alerts that the rule gave before.
-    async fn known_alerts(&self) -> Result<Vec<String>, DetectorError> {
-        let sql = format!("SELECT alert_id FROM stored_alerts WHERE rule_id = '{}'", self.rule.name.replace('\'', "''"));
-        let batches = self.rows(&sql).await?.1;
-        let ids = |batch: &RecordBatch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
-        Ok(batches.iter().flat_map(ids).collect())
-    }
-
     /// First value of a query that counts; 0 where the rule has none.
     async fn count(&self, sql: Option<&str>) -> Result<u64, DetectorError> {
         let Some(sql) = sql else { return Ok(0) };
-        Ok(self.first_row(sql).await?.first().and_then(|value| value.as_ref()?.parse().ok()).unwrap_or(0))
-    }
-
-    /// The first row of a query as texts; nothing when it has none.
-    async fn first_row(&self, sql: &str) -> Result<Vec<Option<String>>, DetectorError> {
-        let (_, batches) = self.rows(sql).await?;
-        let batch = batches.iter().find(|b| b.num_rows() > 0);
-        Ok(batch.map(|b| b.columns().iter().map(|column| text(column, 0)).collect()).unwrap_or_default())
+        Ok(first_row(&self.rows(sql).await?.1).first().and_then(|value| value.as_ref()?.parse().ok()).unwrap_or(0))
     }
 
     async fn rows(&self, sql: &str) -> Result<(SchemaRef, Vec<RecordBatch>), DetectorError> {
@@ -202,15 +229,11 @@ fn alerts_of(rule: &Rule, batch: &RecordBatch, round: &RoundFacts) -> Result<Vec
             .ok_or_else(|| DetectorError::Rule { rule: rule.name.clone(), what: format!("the query gives no column `{name}`") })
     };
     let times = column("event_time")?;
-    let micros = DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()));
-    let times = cast(times, &micros).map_err(|e| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(e.into()) })?;
+    let times = cast(times, &moment()).map_err(|e| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(e.into()) })?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
     let get = |name: &str, row: usize| column(name).map(|c| text(c, row).unwrap_or_default());
-    let context = serde_json::json!({
-        "rule": rule.name, "parameters": rule.parameters, "logic_sha256": rule.logic_sha256(),
-        "after": round.after, "up_to": round.up_to, "as_of_us": round.as_of_us, "inventory_sha256": round.inventory_sha256,
-    });
-    let context = context.to_string();
+    let context = Recorded::of(rule, round);
+    let context = serde_json::json!(context).to_string();
     let status = if rule.is_shadow() { "shadow" } else { "open" };
     let mut alerts = Vec::new();
     for row in 0..batch.num_rows() {

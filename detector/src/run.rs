@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use datafusion::prelude::{SessionConfig, SessionContext};
 use lake::alerts::{self, Alert, RuleCursor, RuleStep};
+use lake::snapshot::session_config;
 use lake::table::{CommitOutcome, Table};
 use lake::views::{self, Window};
 use lake::{Lake, events, follow, joined};
@@ -96,7 +97,7 @@ pub struct Detector<'a> {
 impl<'a> Detector<'a> {
     /// One that runs as it should; tests change how.
     pub fn new(lake: &'a Lake, rules: &'a [Rule], inventory: &'a Inventory) -> Self {
-        Self { lake, rules, inventory, config: baseline::session_config() }
+        Self { lake, rules, inventory, config: session_config() }
     }
 
     /// Runs every rule to the end of the data. `as_of_us` is the moment up to which the data counts as complete.
@@ -120,10 +121,11 @@ impl<'a> Detector<'a> {
                 by_cursor.entry(cursor.settled).or_default().push((rule, cursor));
             }
         }
+        let inventory_sha256 = self.inventory.sha256();
         for (settled, due) in by_cursor {
             let context = self.session(Window { up_to: Some(up_to), after: Some(settled), between: None }).await?;
-            let inventory_sha256 = self.inventory.sha256();
             let new_us = evaluate::new_us(&context).await?;
+            let inventory_sha256 = inventory_sha256.clone();
             let facts = RoundFacts { after: settled, up_to, as_of_us, new_us, now_us, inventory_sha256, again: false };
             let round = Round { context, table: &table, facts };
             for (rule, cursor) in due {
@@ -134,11 +136,6 @@ impl<'a> Detector<'a> {
                 report.alerts.extend(alerts);
                 report.rules.push(RuleRun { rule: rule.name.clone(), took_ms, outcome });
             }
-            let failed: Vec<(&str, &str)> = report.failed().collect();
-            let health = health::alerts(&failed, &round.context, now_us).await?;
-            let unsettled = RuleStep { seen: up_to, settled: None, alerts: &health };
-            alerts::append(&table, &alerts::cursor(&table, health::RULE), &unsettled, now_us / 1000)?;
-            report.alerts.extend(health);
         }
         Ok(report)
     }
@@ -147,7 +144,11 @@ impl<'a> Detector<'a> {
     async fn run_rule(&self, rule: &Rule, cursor: &RuleCursor, round: &Round<'_>) -> Result<(RuleOutcome, Vec<Alert>), DetectorError> {
         let Findings { alerts, learning, excluded, blind } = match evaluate::evaluate(rule, &round.context, &round.facts).await {
             Ok(findings) => findings,
-            Err(error) => return Ok((RuleOutcome::Failed(chain(&error)), Vec::new())),
+            Err(error) => {
+                let why = chain(&error);
+                let alerts = Self::tell_failure(rule, &why, round).await?;
+                return Ok((RuleOutcome::Failed(why), alerts));
+            }
         };
         // Not past what another source may still answer.
         let RoundFacts { up_to, as_of_us, now_us, .. } = round.facts;
@@ -158,6 +159,18 @@ impl<'a> Detector<'a> {
         // Otherwise another detector was faster, and its alerts are the same.
         let is_new = matches!(committed, CommitOutcome::Committed { .. });
         Ok((outcome, if is_new { alerts } else { Vec::new() }))
+    }
+
+    /// A failure is an alert, unless it was told today.
+    async fn tell_failure(rule: &Rule, why: &str, round: &Round<'_>) -> Result<Vec<Alert>, DetectorError> {
+        let alert = health::alert(&rule.name, why, round.facts.now_us);
+        if evaluate::known_alerts(&round.context, health::RULE).await?.contains(&alert.alert_id) {
+            return Ok(Vec::new());
+        }
+        let alerts = vec![alert];
+        let step = RuleStep { seen: round.facts.up_to, settled: None, alerts: &alerts };
+        alerts::append(round.table, &alerts::cursor(round.table, health::RULE), &step, round.facts.now_us / 1000)?;
+        Ok(alerts)
     }
 
     /// A session in which rules can run.

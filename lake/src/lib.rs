@@ -21,6 +21,7 @@ pub mod events;
 pub mod faults;
 mod file_rows;
 pub mod follow;
+pub mod functions;
 mod identity;
 pub mod joined;
 pub mod keys;

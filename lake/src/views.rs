@@ -14,7 +14,7 @@ use schemas::COLUMNS;
 use schemas::columns::name;
 
 use crate::snapshot::Snapshot;
-use crate::{Lake, LakeError, alert_actions, alerts, baselines, events, follow};
+use crate::{Lake, LakeError, alert_actions, alerts, baselines, events, follow, functions};
 
 /// Names of all views.
 pub const VIEWS: &[&str] = &[
@@ -52,6 +52,7 @@ pub struct Window {
 /// When tables cannot be read.
 pub async fn session(lake: &Lake, config: SessionConfig, window: Window) -> Result<SessionContext, LakeError> {
     let context = SessionContext::new_with_config(config.with_information_schema(false));
+    functions::register(&context);
     register(&context, lake, window).await?;
     Ok(context)
 }

@@ -11,7 +11,8 @@ use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef};
 use datafusion::error::DataFusionError;
-use datafusion::prelude::{SQLOptions, SessionConfig, SessionContext};
+use datafusion::prelude::{SQLOptions, SessionContext};
+use lake::snapshot::session_config;
 use lake::views::{self, Window};
 use lake::{Lake, joined};
 
@@ -47,6 +48,11 @@ fn advice(error: &DataFusionError) -> String {
     text
 }
 
+/// A text as SQL writes it.
+pub fn literal(text: &str) -> String {
+    format!("'{}'", text.replace('\'', "''"))
+}
+
 /// A session over one snapshot of a lake.
 pub struct Session {
     context: SessionContext,
@@ -64,10 +70,8 @@ impl Session {
     /// # Errors
     /// When the lake cannot be read.
     pub async fn open(lake: &Lake) -> Result<Self, QueryError> {
-        let mut config = SessionConfig::new();
         // Plain strings: what is printed and exported is what the tables hold.
-        config.options_mut().execution.parquet.schema_force_view_types = false;
-        Ok(Self { context: views::session(lake, config, Window::default()).await? })
+        Ok(Self { context: views::session(lake, session_config(), Window::default()).await? })
     }
 
     /// Runs a query to its end.

@@ -6,7 +6,7 @@ use anyhow::{Result, bail};
 use detector::rule;
 use lake::Lake;
 use lake::alert_actions::{self, Action, AlertAction};
-use query::Session;
+use query::{Session, literal};
 use serde_json::{Map, Value, json};
 
 use crate::args::{AlertsCommand, AlertsListArgs, HandleArgs, LakeArgs, Output};
@@ -144,10 +144,6 @@ pub(crate) async fn full_id(session: &Session, part: &str) -> Result<String> {
         [] => bail!("there is no alert `{part}`; `vialog alerts list` shows them"),
         _ => bail!("several alerts begin with `{part}`; write more of the id"),
     }
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }
 
 /// Columns and a row as an object; what is empty is null.

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::{Result, bail};
 use lake::Lake;
-use query::Session;
+use query::{Session, literal};
 use serde_json::json;
 
 use crate::args::{BaselinesShowArgs, Output};
@@ -23,15 +23,12 @@ struct Known {
 /// Runs it.
 pub(crate) async fn show(args: &BaselinesShowArgs) -> Result<ExitCode> {
     let session = Session::open(&Lake::open(args.lake.at()?)?).await?;
-    let identities = identities(&args.entity)?;
-    let mut known = Vec::new();
-    for identity in &identities {
-        let condition = format!("tenant = {} AND identity = {}", literal(&args.tenant), literal(identity));
-        known.extend(hours(&session, &condition).await?);
-        known.extend(volumes(&session, &condition).await?);
-        known.extend(terms(&session, &condition).await?);
-        known.extend(facts(&session, &condition).await?);
-    }
+    check_name(&args.entity)?;
+    let condition = format!("tenant = {} AND identity = {}", literal(&args.tenant), literal(&args.entity));
+    let mut known = hours(&session, &condition).await?;
+    known.extend(volumes(&session, &condition).await?);
+    known.extend(terms(&session, &condition).await?);
+    known.extend(facts(&session, &condition).await?);
     if known.is_empty() {
         let names = session
             .texts(&format!("SELECT DISTINCT identity FROM baseline_hours WHERE tenant = {} ORDER BY 1 LIMIT 5", literal(&args.tenant)))
@@ -51,10 +48,10 @@ pub(crate) async fn show(args: &BaselinesShowArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The names under which baselines know an entity.
-fn identities(entity: &str) -> Result<Vec<String>> {
+/// Refuses what baselines cannot know.
+fn check_name(entity: &str) -> Result<()> {
     match entity.split_once(':') {
-        Some(("user" | "agent" | "job" | "token" | "tool", rest)) if !rest.is_empty() => Ok(vec![entity.to_owned()]),
+        Some(("user" | "agent" | "job" | "token" | "tool", rest)) if !rest.is_empty() => Ok(()),
         _ => bail!("`{entity}`: write user:<id>, agent:<id>, job:<agent>/<job>, tool:<server>/<tool> or token:<jti>"),
     }
 }
@@ -62,14 +59,9 @@ fn identities(entity: &str) -> Result<Vec<String>> {
 async fn hours(session: &Session, condition: &str) -> Result<Vec<Known>> {
     let sql = format!("SELECT SUM(n), COUNT(DISTINCT day), MIN(day), MAX(day) FROM baseline_hours WHERE {condition}");
     let total = session.texts(&sql).await?;
-    let Some([events, days, first, last]) =
-        total.first().map(|row| <[&String; 4]>::try_from(row.iter().collect::<Vec<_>>())).and_then(Result::ok)
-    else {
+    let Some([events, days, first, last]) = total.first().map(Vec::as_slice).filter(|row| !row[0].is_empty()) else {
         return Ok(Vec::new());
     };
-    if events.is_empty() {
-        return Ok(Vec::new());
-    }
     let mut known = vec![Known { kind: "activity", what: format!("{events} acts on {days} days, from {first} to {last}") }];
     let busiest = |unit: &str, limit: usize| {
         format!(
@@ -125,8 +117,4 @@ async fn facts(session: &Session, condition: &str) -> Result<Vec<Known>> {
         .iter()
         .map(|row| Known { kind: "fact", what: format!("{} ({}), last at {}, {} times", row[0], row[1], row[2], row[3]) })
         .collect())
-}
-
-fn literal(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "''"))
 }

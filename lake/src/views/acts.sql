@@ -35,12 +35,12 @@ said AS (
   FROM events WHERE category = 'authz_decision' AND decision IS NOT NULL
 ),
 candidates AS (
-  SELECT c.tenant, c.act_key, d.*, 1 AS way, abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT)) AS apart_us FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.trace_id = c.trace_id AND d.tool_key = c.tool_key
+  SELECT c.tenant, c.act_key, d.event_id, d.event_time, d.weight, CASE WHEN d.tool_key IS NULL THEN 2 ELSE 1 END AS way,
+    abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT)) AS apart_us
+  FROM calls c JOIN said d ON d.tenant = c.tenant AND d.trace_id = c.trace_id AND (d.tool_key = c.tool_key OR d.tool_key IS NULL)
   UNION ALL
-  SELECT c.tenant, c.act_key, d.*, 2, abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT)) FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.trace_id = c.trace_id AND d.tool_key IS NULL
-  UNION ALL
-  SELECT c.tenant, c.act_key, d.*, 3, abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT))
-  FROM calls c JOIN (SELECT tenant AS t, * EXCEPT (tenant) FROM said) d ON d.t = c.tenant AND d.tool_key = c.tool_key
+  SELECT c.tenant, c.act_key, d.event_id, d.event_time, d.weight, 3, abs(CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT))
+  FROM calls c JOIN said d ON d.tenant = c.tenant AND d.tool_key = c.tool_key
     AND (d.trace_id IS NULL OR c.trace_id IS NULL) AND (d.agent_id = c.agent_id OR (d.agent_id IS NULL OR c.agent_id IS NULL) AND d.delegator_id = c.delegator_id)
     AND d.event_time >= c.event_time - INTERVAL '5 seconds' AND d.event_time <= c.event_time + INTERVAL '5 seconds'
 ),
@@ -66,14 +66,15 @@ by_name AS (
   ) r WHERE place = 1
 ),
 joined AS (
-  SELECT c.*, d.decision AS pdp_decision, d.decision_reason AS pdp_reason, d.policy_id AS pdp_policy, d.policy_version AS pdp_policy_version, d.event_id AS decision_event_id, d.observer AS decided_by, d.way, d.pdp_errors,
+  SELECT c.*, d.decision AS pdp_decision, d.decision_reason AS pdp_reason, d.policy_id AS pdp_policy, d.policy_version AS pdp_policy_version, d.event_id AS decision_event_id, d.observer AS decided_by, w.way, d.pdp_errors,
     d.action_requested AS pdp_requested, d.action_approved AS pdp_approved, d.resource AS pdp_resource,
     COALESCE(t.event_id, n.event_id) AS grant_event_id, COALESCE(c.token_jti, n.token_jti) AS jti, COALESCE(t.scopes_requested, n.scopes_requested) AS scopes_requested,
     COALESCE(t.scopes_granted, n.scopes_granted) AS scopes_granted, COALESCE(t.token_audience, n.token_audience) AS token_audience,
     COALESCE(t.token_expires_at, n.token_expires_at) AS token_expires_at, COALESCE(t.grant_type, n.grant_type) AS grant_type,
     CASE WHEN t.event_id IS NOT NULL THEN 'token id' WHEN n.event_id IS NOT NULL THEN 'person, agent and time' END AS token_join
   FROM calls c
-  LEFT JOIN chosen d ON d.tenant = c.tenant AND d.act_key = c.act_key
+  LEFT JOIN chosen w ON w.tenant = c.tenant AND w.act_key = c.act_key
+  LEFT JOIN said d ON d.tenant = w.tenant AND d.event_id = w.event_id
   LEFT JOIN by_token t ON t.tenant = c.tenant AND t.token_jti = c.token_jti
   LEFT JOIN by_name n ON n.tenant = c.tenant AND n.act_key = c.act_key
 ),

@@ -2,7 +2,7 @@
 -- calls of the same tool with it, or half of all its calls. Only calls with ids that both keep; a call that was refused is not
 -- expected behind the gate that refused it.
 WITH seen AS (
-  SELECT DISTINCT tenant, observer, act_key, act_key_method, tool_key, to_timestamp_micros(CAST(event_time AS BIGINT) / 3600000000 * 3600000000) AS hour FROM observations WHERE act_key_method IS NOT NULL
+  SELECT DISTINCT tenant, observer, act_key, act_key_method, tool_key, time_bucket(event_time, 3600) AS hour FROM observations WHERE act_key_method IS NOT NULL
 ),
 pairs AS (
   SELECT a.tenant, a.hour, a.observer AS seen_by, b.observer AS not_seen_by, a.tool_key, a.act_key_method AS method, COUNT(*) AS shared FROM seen a
@@ -15,7 +15,7 @@ shares AS (
 )
 SELECT DISTINCT ON (o.tenant, o.act_key, s.seen_by, s.not_seen_by)
   o.tenant, o.event_time, s.seen_by, s.not_seen_by, o.tool_name, o.delegator_id, o.agent_id, o.mcp_server_name, o.outcome, o.trace_id, o.jsonrpc_id, o.act_key, o.event_id, s.shared
-FROM observations o JOIN shares s ON s.tenant = o.tenant AND s.seen_by = o.observer AND s.hour = to_timestamp_micros(CAST(o.event_time AS BIGINT) / 3600000000 * 3600000000)
+FROM observations o JOIN shares s ON s.tenant = o.tenant AND s.seen_by = o.observer AND s.hour = time_bucket(o.event_time, 3600)
 LEFT ANTI JOIN seen b ON b.tenant = o.tenant AND b.act_key = o.act_key AND b.observer = s.not_seen_by
 WHERE array_has(s.methods, o.act_key_method) AND o.outcome <> 'denied' AND (array_has(s.tools, o.tool_key) OR s.shared * 2 >= s.n)
 ORDER BY o.tenant, o.act_key, s.seen_by, s.not_seen_by, o.event_time, o.event_id
