@@ -1,7 +1,8 @@
 //! The ledger leaf of each row of a record batch of `events`.
 //!
 //! Computed from Arrow, not from the rows that were pushed, so the same function that seals a batch
-//! verifies it later from its Parquet file. `leaf_hash` itself is left out; every other column goes in.
+//! verifies it later from its Parquet file. `leaf_hash` itself is left out, and `raw_payload` goes in by its hash:
+//! `raw_sha256` is a column of its own, and whoever verifies compares the two ([`raw_fits`]). Every other column goes in.
 //!
 //! Values: text and bytes as they are; integers, times and dates as eight bytes big-endian (so widening a
 //! type keeps leaves valid); floats as their bits; lists and structs with counts and null marks.
@@ -12,12 +13,13 @@ use ledger::{Hash, LeafBuilder, commit_field, field_salt};
 use schemas::COLUMNS;
 use schemas::columns::name;
 use schemas::keys::Keys;
+use sha2::{Digest, Sha256};
 
 /// Leaves of all rows, in row order.
 pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
     let mut columns: Vec<(&str, bool, &ArrayRef)> = COLUMNS
         .iter()
-        .filter(|column| column.name != name::leaf_hash)
+        .filter(|column| column.name != name::leaf_hash && column.name != name::raw_payload)
         .filter_map(|column| Some((column.name, column.sensitive, batch.column_by_name(column.name)?)))
         .collect();
     columns.sort_unstable_by_key(|(name, ..)| *name);
@@ -40,6 +42,13 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
             leaf.finish()
         })
         .collect()
+}
+
+/// Whether the bytes kept of a row are those whose hash its leaf holds: both are there, or neither.
+pub fn raw_fits(batch: &RecordBatch, row: usize) -> bool {
+    let bytes =
+        |name: &str| batch.column_by_name(name).and_then(|c| c.as_binary_opt::<i32>()).filter(|c| !c.is_null(row)).map(|c| c.value(row));
+    bytes(name::raw_payload).map(|raw| Sha256::digest(raw).to_vec()).as_deref() == bytes(name::raw_sha256)
 }
 
 /// What names a row for its salts: where it came from.

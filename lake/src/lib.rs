@@ -20,6 +20,7 @@ pub mod events;
 #[cfg(debug_assertions)]
 pub mod faults;
 mod file_rows;
+mod first_arrivals;
 pub mod follow;
 pub mod functions;
 mod identity;

@@ -92,6 +92,12 @@ impl Snapshot {
         }
     }
 
+    /// The files of one partition.
+    pub(crate) fn of_partition(mut self, column: &str, value: &str) -> Self {
+        self.files.retain(|file| file.partition_texts.iter().any(|(c, v)| c == column && v == value));
+        self
+    }
+
     /// Bytes of its files.
     pub(crate) fn size_bytes(&self) -> u64 {
         self.files.iter().map(|file| file.size).sum()

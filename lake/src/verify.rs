@@ -14,7 +14,7 @@ use schemas::columns::name;
 use schemas::decode::EVENT;
 
 use crate::baselines::Baseline;
-use crate::leaves::leaf_hashes;
+use crate::leaves::{leaf_hashes, raw_fits};
 use crate::snapshot;
 use crate::table::Table;
 use crate::{Lake, LakeError, events, follow, parquet_file, seals};
@@ -116,7 +116,7 @@ fn take_rows(lake: &Lake, batch: &RecordBatch, found: &mut BTreeMap<String, Vec<
         let offset = batch.column_by_name(name::offset).map_or(0, |c| c.as_primitive::<Int64Type>().value(row));
         let key = (text(name::stream, row), text(name::incarnation, row), int(name::partition, row), offset, int(name::record_index, row));
         let stored = batch.column_by_name(name::leaf_hash).filter(|c| !c.is_null(row)).map(|c| c.as_binary::<i32>().value(row));
-        if stored != Some(&leaf[..]) {
+        if stored != Some(&leaf[..]) || !raw_fits(batch, row) {
             report.faults.push(format!("the row at {}/{}/{} offset {} was changed: its leaf does not fit", key.0, key.1, key.2, key.3));
         }
         report.rows += 1;

@@ -7,12 +7,12 @@
 use std::sync::Arc;
 
 use arrow::datatypes::SchemaRef;
+use datafusion::catalog::TableProvider;
 use datafusion::datasource::MemTable;
 use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
-use schemas::COLUMNS;
-use schemas::columns::name;
 
+use crate::first_arrivals::{self, FirstArrivals};
 use crate::snapshot::Snapshot;
 use crate::{Lake, LakeError, alert_actions, alerts, baselines, events, follow, functions};
 
@@ -74,24 +74,30 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
         Some(version) => Snapshot::of(&events, Some(version)),
         None => Snapshot::nothing(&events),
     };
-    let has_copies = table(context, "stored_copies", Snapshot::of(&copies, None))? > 0;
-    table(context, "stored_events", stored)?;
+    let known = Snapshot::of(&copies, None);
+    let has_copies = known.file_count() > 0;
+    let copies = has_copies.then(|| Arc::new(Snapshot::of(&copies, None)));
+    table(context, "stored_copies", known)?;
+    let first = FirstArrivals::new(stored, copies.clone());
+    for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
+        provider(context, name, first.of_category(category))?;
+    }
+    provider(context, "events", first)?;
+    table(context, "stored_events", up_to.map_or_else(|| Snapshot::nothing(&events), |version| Snapshot::of(&events, Some(version))))?;
     table(context, "stored_all", Snapshot::of(&events, None))?;
     let tip = events.refresh()?.map_or_else(|| Snapshot::nothing(&events), |latest| Snapshot::between(&events, decided, latest));
-    table(context, "stored_tip", tip)?;
-    view(context, "events", &events_sql("stored_events", has_copies)).await?;
-    view(context, "events_tip", &events_sql("stored_tip", false)).await?;
+    provider(context, "events_tip", FirstArrivals::new(tip, None))?;
     if let (Some(after), Some(up_to)) = (window.after, up_to) {
         let new = Snapshot::between(&events, after, up_to);
         let is_small = new.size_bytes() <= MAX_KEPT_BYTES;
+        let first = FirstArrivals::new(Snapshot::between(&events, after, up_to), copies);
         table(context, "stored_new", new)?;
-        let sql = events_sql("stored_new", has_copies);
         if is_small {
             // Every rule reads them, some several times.
-            let kept = context.sql(&sql).await.map_err(failed)?.cache().await.map_err(failed)?;
-            context.register_table("new_events", kept.into_view()).map_err(failed)?;
+            let (schema, rows) = (first.schema(), context.read_table(Arc::new(first)).map_err(failed)?.collect().await.map_err(failed)?);
+            register_rows(context, "new_events", schema, rows)?;
         } else {
-            view(context, "new_events", &sql).await?;
+            provider(context, "new_events", first)?;
         }
         view(context, "new_rejections", &rejections_sql("stored_new")).await?;
     }
@@ -99,9 +105,6 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
         let when = format!("event_time >= to_timestamp_micros({from_us}) AND event_time < to_timestamp_micros({to_us})");
         view(context, "new_events", &format!("SELECT * FROM events WHERE {when}")).await?;
         view(context, "new_rejections", &format!("SELECT * FROM ({}) r WHERE {when}", rejections_sql("stored_all"))).await?;
-    }
-    for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
-        view(context, name, &format!("SELECT * FROM events WHERE category = '{category}'")).await?;
     }
     view(context, "revisions", &revisions_sql(has_copies)).await?;
     // As of a version, where one is named; people see the newest.
@@ -133,10 +136,12 @@ pub fn register_rows(
     context.register_table(name, Arc::new(table)).map(|_| ()).map_err(failed)
 }
 
-fn table(context: &SessionContext, name: &str, snapshot: Snapshot) -> Result<usize, LakeError> {
-    let files = snapshot.file_count();
-    context.register_table(name, Arc::new(snapshot)).map_err(failed)?;
-    Ok(files)
+fn table(context: &SessionContext, name: &str, snapshot: Snapshot) -> Result<(), LakeError> {
+    provider(context, name, snapshot)
+}
+
+fn provider(context: &SessionContext, name: &str, provider: impl TableProvider + 'static) -> Result<(), LakeError> {
+    context.register_table(name, Arc::new(provider)).map(|_| ()).map_err(failed)
 }
 
 /// Registers SQL under a name.
@@ -156,7 +161,8 @@ FROM stored_alerts a LEFT JOIN (
 
 /// Arrivals under a known id with other content than the first.
 fn revisions_sql(has_copies: bool) -> String {
-    let events = events_sql("stored_events", false);
+    let columns: Vec<String> = first_arrivals::columns().map(|column| format!("e.\"{}\"", column.name)).collect();
+    let events = format!("SELECT {} FROM stored_events e WHERE e.row_kind = 'event'", columns.join(", "));
     if !has_copies {
         return format!("{events} AND false");
     }
@@ -164,19 +170,6 @@ fn revisions_sql(has_copies: bool) -> String {
         r#"SELECT v.* FROM ({events}) v LEFT SEMI JOIN stored_copies c ON c.kind = 'revision' AND v.stream = c.stream AND v.incarnation = c.incarnation
             AND v."partition" = c."partition" AND v."offset" = c."offset" AND v.record_index = c.record_index"#
     )
-}
-
-/// All columns of an event, each once: less those that only rejections have.
-fn events_sql(table: &str, has_copies: bool) -> String {
-    let only_rejections = [name::row_kind, name::reason_code, name::reason];
-    let columns: Vec<String> = COLUMNS.iter().filter(|c| !only_rejections.contains(&c.name)).map(|c| format!("e.\"{}\"", c.name)).collect();
-    let anti = if has_copies {
-        r#" LEFT ANTI JOIN stored_copies c ON e.stream = c.stream AND e.incarnation = c.incarnation
-            AND e."partition" = c."partition" AND e."offset" = c."offset" AND e.record_index = c.record_index"#
-    } else {
-        ""
-    };
-    format!("SELECT {} FROM {table} e{anti} WHERE e.row_kind = 'event'", columns.join(", "))
 }
 
 fn rejections_sql(table: &str) -> String {

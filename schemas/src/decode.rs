@@ -14,7 +14,7 @@ use crate::derive::{ocsf, principal_path};
 use crate::draft::{Draft, Input};
 use crate::envelope::{self, Element};
 use crate::json::{self, Json};
-use crate::kept::{self, Allowance, MAX_RAW_BYTES};
+use crate::kept::{self, Allowance, MAX_RAW_BYTES, Raw, Sha256Digest};
 use crate::keys::{Keys, hex};
 use crate::reader::Reader;
 use crate::redact::Redactor;
@@ -111,9 +111,10 @@ impl Decoder<'_> {
         if payload.is_empty() {
             return Vec::new();
         }
-        let mut rows = self.parts(record, payload);
         // Once a record: for each row it would be quadratic.
-        let payload_mac = self.keys.payload_mac(payload);
+        let sha256 = kept::sha256(payload);
+        let payload_mac = self.keys.payload_mac(&sha256);
+        let mut rows = self.parts(record, payload, sha256);
         for (index, row) in rows.iter_mut().enumerate() {
             row.raw_bytes = i64::try_from(payload.len()).ok();
             row.payload_mac = Some(payload_mac.clone());
@@ -122,7 +123,7 @@ impl Decoder<'_> {
         rows
     }
 
-    fn parts(&self, record: &Record<'_>, payload: &[u8]) -> Vec<Box<Row>> {
+    fn parts(&self, record: &Record<'_>, payload: &[u8], sha256: Sha256Digest) -> Vec<Box<Row>> {
         if payload.len() > MAX_RECORD_BYTES {
             let reason = format!("the record has {} bytes, more than {MAX_RECORD_BYTES}", payload.len());
             let mut row = self.rejection(&Reject::new(Code::TooLarge, reason), &payload[..MAX_RAW_OF_OVERSIZE]);
@@ -138,10 +139,11 @@ impl Decoder<'_> {
             return vec![self.rejection(&reject, &unpacked.bytes)];
         }
         let redactor = Redactor::of_record(self.keys, &self.source.tenant, &unpacked.bytes);
+        let whole = Whole { record, payload, sha256, redactor };
         if let Some((form, json)) = self.source.adapter.other_form(&unpacked.bytes, record.headers()) {
             let taken_off: Vec<&'static str> = unpacked.taken_off.iter().copied().chain([form]).collect();
             return match json.and_then(|json| Ok(envelope::elements_of(json)?)) {
-                Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &taken_off, record, &redactor)).collect(),
+                Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &taken_off, &whole)).collect(),
                 Err(reject) => vec![self.rejection(&reject, &unpacked.bytes)],
             };
         }
@@ -151,22 +153,24 @@ impl Decoder<'_> {
                 let reject = Reject::new(Code::UnknownShape, "the record holds no event: it is white space or an empty list");
                 vec![self.rejection(&reject, &unpacked.bytes)]
             }
-            Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &unpacked.taken_off, record, &redactor)).collect(),
+            Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &unpacked.taken_off, &whole)).collect(),
         }
     }
 
-    fn part(&self, element: Element<'_>, taken_off: &[&'static str], record: &Record<'_>, redactor: &Redactor<'_>) -> Vec<Box<Row>> {
+    fn part(&self, element: Element<'_>, taken_off: &[&'static str], whole: &Whole<'_>) -> Vec<Box<Row>> {
         match element {
             Element::Bad { bytes, error } => vec![self.rejection(&error.into(), &bytes)],
-            Element::Good { json, envelope } => {
+            Element::Good { json, envelope, text } => {
                 let all = taken_off.iter().copied().chain(envelope).collect();
-                self.element(json, all, record, redactor)
+                self.element(json, text, all, whole)
             }
         }
     }
 
-    fn element(&self, mut json: Json<'_>, envelope: Vec<&'static str>, record: &Record<'_>, redactor: &Redactor<'_>) -> Vec<Box<Row>> {
-        self.source.adapter.unpack(&mut json);
+    fn element(&self, mut json: Json<'_>, text: Option<&[u8]>, envelope: Vec<&'static str>, whole: &Whole<'_>) -> Vec<Box<Row>> {
+        let Whole { record, ref redactor, .. } = *whole;
+        let is_unpacked = self.source.adapter.unpack(&mut json);
+        let text = text.filter(|_| !is_unpacked);
         let params = self.source.adapter.params_as_came(&json, self.keys);
         let content_id = self.source.adapter.needs_content_id(&json).then(|| self.content_id(&json));
         let repeated = json.repeated_key().map(|key| redactor.text(key).into_owned());
@@ -180,7 +184,7 @@ impl Decoder<'_> {
         let mut faults = reader.faults();
         faults.extend(repeated.map(|key| format!("key `{}` stands twice in one object; the last was read", quoted(&key))));
         let mut beside = Beside { envelope: envelope.join("+"), faults, rest: reader.rest(), redacted_paths };
-        let raw = json.compact_sized(RAW_GUESS_BYTES);
+        let raw = whole.raw(text.filter(|_| beside.redacted_paths.is_empty()), &json);
         let kafka_time = record.kafka.and_then(|k| k.timestamp_us).filter(|us| time::is_kept(*us));
         let (mut allowance, mut rows) = (Allowance::new(), Vec::with_capacity(drafts.len()));
         let mut left = drafts.len();
@@ -190,10 +194,10 @@ impl Decoder<'_> {
                 Ok(mut row) => {
                     // The one that comes last, and most have one only, need not be copied.
                     let mine = if left == 0 { std::mem::take(&mut beside) } else { beside.clone() };
-                    mine.move_to(&mut row, raw.as_bytes(), allowance.next(raw.len()));
+                    mine.move_to(&mut row, &raw, allowance.next(raw.bytes().len()));
                     row
                 }
-                Err(reject) => self.rejection(&reject, raw.as_bytes()),
+                Err(reject) => self.rejection(&reject, raw.bytes()),
             });
         }
         rows
@@ -253,7 +257,7 @@ impl Decoder<'_> {
             parse_status: Some("rejected".into()),
             ..Row::default()
         });
-        kept::keep(&mut row, &kept::refused(&redactor, bytes), MAX_RAW_BYTES, true);
+        Raw::new(kept::refused(&redactor, bytes)).keep(&mut row, MAX_RAW_BYTES);
         row
     }
 
@@ -291,6 +295,25 @@ impl Decoder<'_> {
     }
 }
 
+/// A record, with what is made once for all of its elements.
+struct Whole<'r> {
+    record: &'r Record<'r>,
+    payload: &'r [u8],
+    sha256: Sha256Digest,
+    redactor: Redactor<'r>,
+}
+
+impl Whole<'_> {
+    /// What is kept of an element: its text, where it has one that nothing was taken out of, else as it prints.
+    fn raw<'t>(&self, text: Option<&'t [u8]>, json: &Json<'_>) -> Raw<'t> {
+        match text {
+            Some(text) if std::ptr::eq(text, self.payload) => Raw::of_record(text, self.sha256),
+            Some(text) => Raw::new(text),
+            None => Raw::new(json.compact_sized(RAW_GUESS_BYTES).into_bytes()),
+        }
+    }
+}
+
 /// What all events of one element have in common.
 #[derive(Debug, Clone, Default)]
 struct Beside {
@@ -301,7 +324,7 @@ struct Beside {
 }
 
 impl Beside {
-    fn move_to(self, row: &mut Row, raw: &[u8], limit: usize) {
+    fn move_to(self, row: &mut Row, raw: &Raw<'_>, limit: usize) {
         row.envelope = (!self.envelope.is_empty()).then_some(self.envelope);
         row.parse_status = Some(if self.faults.is_empty() { "ok" } else { "partial" }.into());
         row.parse_errors = (!self.faults.is_empty()).then_some(self.faults);
@@ -313,7 +336,7 @@ impl Beside {
                 paths.push(path);
             }
         }
-        kept::keep(row, raw, limit, true);
+        raw.keep(row, limit);
     }
 }
 

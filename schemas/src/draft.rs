@@ -6,6 +6,7 @@ use crate::cell::{Member, Struct};
 use crate::columns::Row;
 use crate::destinations;
 use crate::json::Json;
+use crate::kept;
 use crate::keys::Keys;
 use crate::reader::{Reader, TimeField};
 use crate::reject::{Code, Reject};
@@ -37,7 +38,7 @@ pub struct ParamsAsCame {
 
 impl ParamsAsCame {
     pub(crate) fn of(canonical: &str, keys: &Keys) -> Self {
-        Self { mac: keys.payload_mac(canonical.as_bytes()), size_bytes: canonical.len() }
+        Self { mac: keys.payload_mac(&kept::sha256(canonical.as_bytes())), size_bytes: canonical.len() }
     }
 }
 

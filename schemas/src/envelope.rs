@@ -54,6 +54,8 @@ pub enum Element<'a> {
         json: Json<'a>,
         /// Names of the wrappers, outermost first.
         envelope: Vec<&'static str>,
+        /// The text that it was read from, where that is what [`Json::compact`] prints of it.
+        text: Option<&'a [u8]>,
     },
     /// A part that is no JSON, with its bytes.
     Bad {
@@ -111,9 +113,14 @@ fn read_bounded(name: &'static str, reader: impl Read) -> Result<Vec<u8>, Unpack
 pub fn elements<'a>(bytes: &'a [u8], kept: &'static [&'static str]) -> Result<Vec<Element<'a>>, json::JsonError> {
     let mut split = Split { kept, ..Split::default() };
     match json::parse_many(bytes, &mut split.values) {
-        Ok(values) => {
+        Ok((values, is_compact)) => {
             let framing = if values.len() > 1 { vec!["ndjson"] } else { Vec::new() };
             values.into_iter().for_each(|value| split.explode(value, framing.clone(), 0));
+            if let ([Element::Good { envelope, text, .. }], true) = (&mut split.found[..], is_compact)
+                && envelope.is_empty()
+            {
+                *text = Some(bytes);
+            }
         }
         Err(error) => split.by_line(bytes, error)?,
     }
@@ -170,7 +177,7 @@ impl<'a> Split<'a> {
             return;
         }
         match if depth < MAX_WRAPPERS { wrapper_of(&value) } else { Wrapper::None } {
-            Wrapper::None => self.found.push(Element::Good { json: value, envelope }),
+            Wrapper::None => self.found.push(Element::Good { json: value, envelope, text: None }),
             Wrapper::Array => {
                 envelope.push("array");
                 let Json::Array(items) = value else { return };
@@ -183,14 +190,14 @@ impl<'a> Split<'a> {
                         self.found.push(Element::Bad { bytes, error });
                     }
                     // Nothing inside: the adapter says what it is.
-                    Some(records) if records.is_empty() => self.found.push(Element::Good { json: value, envelope }),
+                    Some(records) if records.is_empty() => self.found.push(Element::Good { json: value, envelope, text: None }),
                     Some(records) => {
                         envelope.push("otlp");
                         records.into_iter().for_each(|record| self.explode(record, envelope.clone(), depth + 1));
                     }
                 }
             }
-            Wrapper::Member(name, _) if self.kept.contains(&name) => self.found.push(Element::Good { json: value, envelope }),
+            Wrapper::Member(name, _) if self.kept.contains(&name) => self.found.push(Element::Good { json: value, envelope, text: None }),
             Wrapper::Member(name, path) => {
                 envelope.push(name);
                 let Some(inner) = take(value, path) else { return };
@@ -204,7 +211,7 @@ impl<'a> Split<'a> {
                         self.explode(inner, envelope, depth + 1);
                     }
                     // Text that only looks like JSON: the adapter says what it is.
-                    Err(json::JsonError::Syntax { .. }) => self.found.push(Element::Good { json: value, envelope }),
+                    Err(json::JsonError::Syntax { .. }) => self.found.push(Element::Good { json: value, envelope, text: None }),
                     Err(error) => self.found.push(Element::Bad { bytes: value.compact().into_bytes(), error }),
                 }
             }
@@ -265,7 +272,7 @@ mod tests {
             .unwrap()
             .iter()
             .map(|e| match e {
-                Element::Good { json, envelope } => format!("{} {}", envelope.join("+"), json.compact()),
+                Element::Good { json, envelope, .. } => format!("{} {}", envelope.join("+"), json.compact()),
                 Element::Bad { .. } => "bad".to_owned(),
             })
             .collect()

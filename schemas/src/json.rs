@@ -94,12 +94,14 @@ pub fn parse_counted<'a>(bytes: &'a [u8], values: &mut usize) -> Result<Json<'a>
     Ok(value)
 }
 
-/// All values of a text that holds one after the other: NDJSON, concatenated JSON.
+/// All values of a text that holds one after the other, NDJSON or concatenated JSON; and whether the text is exactly
+/// what [`Json::compact`] prints of the one value in it.
 ///
 /// # Errors
 /// The first value that is not JSON ends the reading with its error.
-pub fn parse_many<'a>(bytes: &'a [u8], values: &mut usize) -> Result<Vec<Json<'a>>, JsonError> {
-    let mut parser = Parser::new(text_of(bytes)?);
+pub fn parse_many<'a>(bytes: &'a [u8], values: &mut usize) -> Result<(Vec<Json<'a>>, bool), JsonError> {
+    let text = text_of(bytes)?;
+    let mut parser = Parser::new(text);
     parser.values = *values;
     let mut found = Vec::new();
     parser.space();
@@ -108,7 +110,19 @@ pub fn parse_many<'a>(bytes: &'a [u8], values: &mut usize) -> Result<Vec<Json<'a
         parser.space();
     }
     *values = parser.values;
-    Ok(found)
+    let is_compact = parser.is_compact && found.len() == 1 && text.len() == bytes.len();
+    Ok((found, is_compact))
+}
+
+/// The steps of a path. Byte by byte: they are short, and looking for a dot several bytes at a time costs more.
+fn steps(path: &str) -> impl Iterator<Item = &str> {
+    let mut rest = Some(path);
+    std::iter::from_fn(move || {
+        let here = rest?;
+        let dot = here.bytes().position(|b| b == b'.');
+        rest = dot.map(|at| &here[at + 1..]);
+        Some(dot.map_or(here, |at| &here[..at]))
+    })
 }
 
 fn text_of(bytes: &[u8]) -> Result<&str, JsonError> {
@@ -127,7 +141,7 @@ impl<'a> Json<'a> {
 
     /// The value at a path of keys and array indexes, such as `client.ipAddress` or `target.0.id`.
     pub fn at(&self, path: &str) -> Option<&Json<'a>> {
-        path.split('.').try_fold(self, Json::step)
+        steps(path).try_fold(self, Json::step)
     }
 
     /// One step of a path: the value under a key, or at an index.

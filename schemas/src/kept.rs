@@ -21,12 +21,45 @@ const MAX_RAW_OF_ELEMENT: usize = 8 << 20;
 /// Bytes that every event keeps of its element.
 const MIN_RAW_BYTES: usize = 1 << 10;
 
-/// Sets the columns of the raw bytes; `whole` is false when `raw` is only a part already.
-pub(crate) fn keep(row: &mut Row, raw: &[u8], limit: usize, whole: bool) {
-    let kept = &raw[..raw.len().min(limit)];
-    row.raw_truncated = Some(!whole || kept.len() < raw.len());
-    row.raw_sha256 = Some(sha2::Sha256::digest(kept).to_vec());
-    row.raw_payload = Some(kept.to_vec());
+/// The bytes of an element that its events keep, and their hash: made once, for it may be that of the whole record.
+#[derive(Debug)]
+pub(crate) struct Raw<'r> {
+    bytes: Cow<'r, [u8]>,
+    sha256: Sha256Digest,
+}
+
+/// A SHA-256 hash.
+pub(crate) type Sha256Digest = [u8; 32];
+
+impl<'r> Raw<'r> {
+    /// Bytes whose hash is not known yet.
+    pub(crate) fn new(bytes: impl Into<Cow<'r, [u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self { sha256: sha256(&bytes), bytes }
+    }
+
+    /// The whole record, whose hash is known.
+    pub(crate) fn of_record(bytes: &'r [u8], sha256: Sha256Digest) -> Self {
+        Self { bytes: Cow::Borrowed(bytes), sha256 }
+    }
+
+    pub(crate) fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Sets the columns of the raw bytes of a row.
+    pub(crate) fn keep(&self, row: &mut Row, limit: usize) {
+        let kept = &self.bytes[..self.bytes.len().min(limit)];
+        let is_cut = kept.len() < self.bytes.len();
+        row.raw_truncated = Some(is_cut);
+        row.raw_sha256 = Some(if is_cut { sha256(kept) } else { self.sha256 }.to_vec());
+        row.raw_payload = Some(kept.to_vec());
+    }
+}
+
+/// The SHA-256 hash of bytes.
+pub(crate) fn sha256(bytes: &[u8]) -> Sha256Digest {
+    sha2::Sha256::digest(bytes).into()
 }
 
 /// How much each event of one element keeps: all of it, until many events of a large one would repeat it too often.

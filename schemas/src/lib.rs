@@ -25,5 +25,6 @@ pub mod reader;
 pub mod redact;
 pub mod reject;
 pub mod time;
+mod way;
 
 pub use columns::{COLUMNS, Column, Row};

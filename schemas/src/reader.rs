@@ -6,6 +6,7 @@ use std::cell::RefCell;
 
 use crate::json::Json;
 use crate::time::{self, TimeFormat};
+use crate::way::Way;
 
 /// Most leaves kept in `ext`.
 pub const MAX_EXT: usize = 64;
@@ -171,7 +172,7 @@ impl<'a> Reader<'a> {
         let mut used = self.used.borrow().clone();
         used.sort_unstable();
         let mut out = Vec::new();
-        collect(self.json, &mut String::new(), &used, &mut out);
+        collect(self.json, &Way::Top, &used, &mut out);
         out
     }
 }
@@ -187,26 +188,19 @@ fn place(value: &Json<'_>) -> usize {
 }
 
 /// Leaves below `value` that do not lie in one of the `used` places, nor in a value that does.
-fn collect(value: &Json<'_>, path: &mut String, used: &[usize], out: &mut Vec<(String, String)>) {
+fn collect(value: &Json<'_>, way: &Way<'_>, used: &[usize], out: &mut Vec<(String, String)>) {
     if out.len() >= MAX_EXT || used.binary_search(&place(value)).is_ok() {
         return;
     }
-    let inner = |key: &str, value: &Json<'_>, path: &mut String, out: &mut Vec<(String, String)>| {
-        let length = path.len();
-        if !path.is_empty() {
-            path.push('.');
-        }
-        path.push_str(key);
-        collect(value, path, used, out);
-        path.truncate(length);
-    };
     match value {
-        Json::Object(members) => members.iter().for_each(|(k, v)| inner(k, v, path, out)),
-        Json::Array(items) => items.iter().enumerate().for_each(|(i, v)| inner(&i.to_string(), v, path, out)),
+        Json::Object(members) => members.iter().for_each(|(k, v)| collect(v, &Way::Key(way, k), used, out)),
+        Json::Array(items) => items.iter().enumerate().for_each(|(i, v)| collect(v, &Way::Index(way, i), used, out)),
         Json::Null => {}
         leaf => {
             let mut text = leaf.compact();
             text.truncate(text.floor_char_boundary(MAX_EXT_BYTES));
+            let path = way.written('.');
+            let path = path.strip_prefix('.').unwrap_or(&path);
             out.push((unlike(&path[..path.floor_char_boundary(MAX_EXT_PATH)], out), text));
         }
     }

@@ -8,7 +8,6 @@
 //! Not for: personal data in free text; names cannot be found by pattern, and this does not try.
 
 use std::borrow::Cow;
-use std::fmt::Write;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, packed};
@@ -18,6 +17,7 @@ use regex::Regex;
 use crate::encoded;
 use crate::json::{self, Json};
 use crate::keys::Keys;
+use crate::way::Way;
 
 /// Keys whose whole value is a secret, in lower case with `-` as `_`.
 const SECRET_KEYS: &[&str] = &[
@@ -200,7 +200,7 @@ impl<'k> Redactor<'k> {
     /// Redacts in place and says which paths changed.
     pub fn element(&self, value: &mut Json<'_>) -> Redactions {
         let mut done = Redactions::default();
-        self.walk(value, &mut String::new(), 0, &mut done);
+        self.walk(value, &Way::Top, 0, &mut done);
         done
     }
 
@@ -237,42 +237,36 @@ impl<'k> Redactor<'k> {
         format!("{}\"{}\"", &found[1], self.keys.token(self.tenant, "secret", value))
     }
 
-    fn walk(&self, value: &mut Json<'_>, path: &mut String, inner: usize, done: &mut Redactions) {
+    fn walk(&self, value: &mut Json<'_>, way: &Way<'_>, inner: usize, done: &mut Redactions) {
         match value {
             Json::Object(members) => {
-                self.pair(members, path, done);
+                self.pair(members, way, done);
                 for (key, member) in members {
-                    let length = path.len();
                     // A caller can put a secret into the name of an argument too; no pattern is shorter.
                     let clean = if key.len() < MIN_SECRET || self.is_plain(key) { None } else { owned(self.text(key)) };
-                    path.push('/');
-                    path.push_str(clean.as_deref().unwrap_or(key));
+                    let is_clean = clean.is_none();
                     if let Some(clean) = clean {
                         *key = Cow::Owned(clean);
-                        note(path, done);
+                    }
+                    let way = &Way::Key(way, key);
+                    if !is_clean {
+                        note(way, done);
                     }
                     if is_secret_key(key) && !matches!(member, Json::Null | Json::Bool(_)) {
                         if self.take_out(member) {
-                            note(path, done);
+                            note(way, done);
                         }
                     } else {
-                        self.walk(member, path, inner, done);
+                        self.walk(member, way, inner, done);
                     }
-                    path.truncate(length);
                 }
             }
             Json::Array(items) => {
-                self.pairs(items, path, done);
-                for (i, item) in items.iter_mut().enumerate() {
-                    let length = path.len();
-                    // Writing to a string cannot fail.
-                    let _ = write!(path, "/{i}");
-                    self.walk(item, path, inner, done);
-                    path.truncate(length);
-                }
+                self.pairs(items, way, done);
+                items.iter_mut().enumerate().for_each(|(i, item)| self.walk(item, &Way::Index(way, i), inner, done));
             }
             Json::Text(text) => {
-                if let Some(clean) = self.clean_text(text, path, inner, done) {
+                if let Some(clean) = self.clean_text(text, way, inner, done) {
                     *text = Cow::Owned(clean);
                 }
             }
@@ -286,7 +280,7 @@ impl<'k> Redactor<'k> {
     }
 
     /// Headers or parameters as a list of pairs: `[["cookie", "..."], ...]`. A list of two texts alone is no pair.
-    fn pairs(&self, items: &mut [Json<'_>], path: &str, done: &mut Redactions) {
+    fn pairs(&self, items: &mut [Json<'_>], way: &Way<'_>, done: &mut Redactions) {
         let is_pair = |item: &Json<'_>| matches!(item, Json::Array(pair) if matches!(pair.as_slice(), [Json::Text(_), _]));
         if !items.iter().all(is_pair) {
             return;
@@ -298,13 +292,13 @@ impl<'k> Redactor<'k> {
                 && !matches!(value, Json::Bool(_))
                 && self.take_out(value)
             {
-                note(path, done);
+                note(way, done);
             }
         }
     }
 
     /// A header or parameter as a pair: `{"name": "cookie", "value": ...}`.
-    fn pair(&self, members: &mut [(Cow<'_, str>, Json<'_>)], path: &str, done: &mut Redactions) {
+    fn pair(&self, members: &mut [(Cow<'_, str>, Json<'_>)], way: &Way<'_>, done: &mut Redactions) {
         let is_name = |(key, value): &(Cow<'_, str>, Json<'_>)| {
             let names = ["name", "key", "header", "Name", "Key"].contains(&key.as_ref());
             names && value.text().is_some_and(is_secret_key)
@@ -314,7 +308,7 @@ impl<'k> Redactor<'k> {
         }
         for (key, value) in members.iter_mut().filter(|(key, _)| ["value", "values", "Value"].contains(&key.as_ref())) {
             if self.take_out(value) {
-                note(&format!("{path}/{key}"), done);
+                note(&Way::Key(way, key), done);
             }
         }
     }
@@ -330,26 +324,26 @@ impl<'k> Redactor<'k> {
     }
 
     /// The clean text, when anything had to go.
-    fn clean_text(&self, text: &str, path: &mut String, inner: usize, done: &mut Redactions) -> Option<String> {
+    fn clean_text(&self, text: &str, way: &Way<'_>, inner: usize, done: &mut Redactions) -> Option<String> {
         if inner < MAX_INNER
             && text.trim_start().starts_with(['{', '['])
             && let Ok(mut nested) = json::parse(text.as_bytes())
         {
             let before = done.count;
-            self.walk(&mut nested, path, inner + 1, done);
+            self.walk(&mut nested, way, inner + 1, done);
             return (done.count > before).then(|| nested.compact());
         }
         // What was wrapped up is looked at as any text, whatever the bytes of the record show.
         let unwrapped = Redactor::new(self.keys, self.tenant);
         if encoded::hides(text, &|plain| owned(unwrapped.text(plain)).is_some()) {
-            note(path, done);
+            note(way, done);
             return Some(self.keys.token(self.tenant, "secret", text));
         }
         if self.is_plain(text) {
             return None;
         }
         let clean = owned(self.text(text))?;
-        note(path, done);
+        note(way, done);
         Some(clean)
     }
 }
@@ -372,9 +366,10 @@ fn is_token(value: &str) -> bool {
     digest.len() == 26 && digest.bytes().all(|b| b.is_ascii_hexdigit())
 }
 
-fn note(path: &str, done: &mut Redactions) {
+fn note(way: &Way<'_>, done: &mut Redactions) {
     done.count += 1;
     if done.paths.len() < 64 {
+        let path = way.written('/');
         done.paths.push(path[..path.floor_char_boundary(MAX_PATH)].to_owned());
     }
 }

@@ -112,12 +112,12 @@ impl Adapter {
         }
     }
 
-    /// Parses what stands in strings, where the adapter knows of some.
-    pub(crate) fn unpack(&self, json: &mut Json<'_>) {
+    /// Parses what stands in strings, where the adapter knows of some; false when there was nothing.
+    pub(crate) fn unpack(&self, json: &mut Json<'_>) -> bool {
         match self {
             Self::Keycloak => keycloak::log::unpack(json),
             Self::Mapped(mapping) => mapping.unpack(json),
-            _ => {}
+            _ => false,
         }
     }
 

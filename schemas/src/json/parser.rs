@@ -9,6 +9,8 @@ pub(super) struct Parser<'a> {
     pub(super) bytes: &'a [u8],
     pub(super) at: usize,
     pub(super) values: usize,
+    /// No white space between values and no escape that [`super::print_text`] would write another way.
+    pub(super) is_compact: bool,
 }
 
 /// How many bytes stand before the next quote, backslash or control character: eight at a time, since most of a record
@@ -33,7 +35,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
 
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, values: 0 }
+        Self { text, bytes: text.as_bytes(), at: 0, values: 0, is_compact: true }
     }
 
     pub(super) fn syntax(&self, what: &'static str) -> JsonError {
@@ -47,6 +49,7 @@ impl<'a> Parser<'a> {
     pub(super) fn space(&mut self) {
         while matches!(self.peek(), Some(b' ' | b'\n' | b'\r' | b'\t')) {
             self.at += 1;
+            self.is_compact = false;
         }
     }
 
@@ -214,6 +217,7 @@ impl<'a> Parser<'a> {
     }
 
     fn escape(&mut self) -> Result<char, JsonError> {
+        self.is_compact &= matches!(self.peek(), Some(b'"' | b'\\' | b'n' | b'r' | b't'));
         let c = match self.peek() {
             Some(b'"') => '"',
             Some(b'\\') => '\\',

@@ -90,7 +90,8 @@ impl Listener<'_, '_> {
 
 impl Mapping {
     /// Parses JSON that stands in strings, where the mapping says so, before anything else sees the element.
-    pub(crate) fn unpack(&self, element: &mut Json<'_>) {
+    pub(crate) fn unpack(&self, element: &mut Json<'_>) -> bool {
+        let mut is_changed = false;
         for path in &self.unpack {
             let Some(value) = self.find_mut(path, element) else { continue };
             if let Json::Text(text) = value
@@ -98,8 +99,10 @@ impl Mapping {
                 && let Ok(inner) = json::parse(text.as_bytes())
             {
                 *value = inner.into_owned();
+                is_changed = true;
             }
         }
+        is_changed
     }
 
     /// Takes out values that are secrets by where they stand.

@@ -34,18 +34,19 @@ pub(in crate::adapters) fn from_text(bytes: &[u8]) -> Option<Json<'static>> {
 }
 
 /// Puts the event in the place of a log entry that has it as its message; the rest of the entry is kept as `log`.
-pub(in crate::adapters) fn unpack(json: &mut Json<'_>) {
-    let Json::Object(entry) = json else { return };
+pub(in crate::adapters) fn unpack(json: &mut Json<'_>) -> bool {
+    let Json::Object(entry) = json else { return false };
     let is_message = |(key, value): &(Cow<'_, str>, Json<'_>)| {
         matches!(key.as_ref(), "message" | "log") && value.text().is_some_and(|text| fields_in(text).is_some())
     };
-    let Some(at) = entry.iter().position(is_message) else { return };
+    let Some(at) = entry.iter().position(is_message) else { return false };
     let (_, message) = entry.remove(at);
-    let Some(mut event) = message.text().and_then(event).map(|members| Json::Object(members).into_owned()) else { return };
+    let Some(mut event) = message.text().and_then(event).map(|members| Json::Object(members).into_owned()) else { return true };
     if let Json::Object(members) = &mut event {
         members.push(("log".into(), Json::Object(std::mem::take(entry)).into_owned()));
     }
     *json = event;
+    true
 }
 
 /// Where the keys and values of a line begin, if it is an event's.

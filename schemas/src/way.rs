@@ -1,0 +1,41 @@
+//! The way from the top of an element to a value: kept on the stack while walking, written only when somebody asks.
+//!
+//! Most values need no path, and building one for each was a tenth of decoding.
+
+use std::fmt::Write;
+
+/// Where a walk stands.
+#[derive(Debug, Clone, Copy)]
+pub(crate) enum Way<'w> {
+    /// At the element itself.
+    Top,
+    /// Below a key.
+    Key(&'w Way<'w>, &'w str),
+    /// At a place in a list.
+    Index(&'w Way<'w>, usize),
+}
+
+impl Way<'_> {
+    /// All steps, each with the separator before it.
+    pub(crate) fn written(&self, separator: char) -> String {
+        let mut out = String::new();
+        self.write(separator, &mut out);
+        out
+    }
+
+    fn write(&self, separator: char, out: &mut String) {
+        match self {
+            Way::Top => {}
+            Way::Key(up, key) => {
+                up.write(separator, out);
+                out.push(separator);
+                out.push_str(key);
+            }
+            Way::Index(up, index) => {
+                up.write(separator, out);
+                // Writing to a string cannot fail.
+                let _ = write!(out, "{separator}{index}");
+            }
+        }
+    }
+}
