@@ -53,15 +53,17 @@ pub async fn replay(detector: &Detector<'_>, alert: &Alert) -> Result<Replayed, 
     if detector.inventory.sha256() != recorded.inventory_sha256 {
         return Ok(Replayed::Otherwise("the inventory is not the one that the alert was found with".into()));
     }
-    let Recorded { after, up_to, as_of_us, inventory_sha256, .. } = recorded;
-    if events::is_merged_across(detector.lake, after)? || events::is_merged_across(detector.lake, Some(up_to))? {
+    let Recorded { after, new_up_to, up_to, as_of_us, inventory_sha256, .. } = recorded;
+    let borders = [after, new_up_to, Some(up_to)];
+    if borders.iter().map(|version| events::is_merged_across(detector.lake, *version)).collect::<Result<Vec<_>, _>>()?.contains(&true) {
         return Ok(Replayed::Otherwise(
             "files of the versions that it was found in were merged since, and no longer tell what was new then".into(),
         ));
     }
-    let context = detector.session(Window { up_to: Some(up_to), after: Some(after), between: None }).await?;
+    let context = detector.session(Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None }).await?;
     let new_us = evaluate::new_us(&context).await?;
-    let facts = RoundFacts { after, up_to, as_of_us, new_us, now_us: alert.detected_at, inventory_sha256, again: true };
+    let facts =
+        RoundFacts { after, new_up_to, up_to, as_of_us, new_us, now_us: alert.detected_at, inventory_sha256, again: true, counts: false };
     let found = evaluate::evaluate(rule, &context, &facts).await?.alerts;
     Ok(found.iter().find(|found| found.alert_id == alert.alert_id).map_or(Replayed::Gone, |found| compare(alert, found)))
 }
@@ -122,9 +124,10 @@ impl Backtest {
 pub async fn backtest(detector: &Detector<'_>, (from_us, to_us): (i64, i64), now_us: i64) -> Result<Vec<Backtest>, DetectorError> {
     let Some(up_to) = views::decided_version(detector.lake)? else { return Ok(Vec::new()) };
     let up_to = baseline::learn(detector.lake, up_to, now_us / 1000).await?;
-    let context = detector.session(Window { up_to: Some(up_to), after: None, between: Some((from_us, to_us)) }).await?;
+    let context = detector.session(Window { up_to: Some(up_to), between: Some((from_us, to_us)), ..Window::default() }).await?;
     let (new_us, inventory_sha256) = (evaluate::new_us(&context).await?, detector.inventory.sha256());
-    let facts = RoundFacts { after: None, up_to, as_of_us: to_us, new_us, now_us, inventory_sha256, again: true };
+    let facts =
+        RoundFacts { after: None, new_up_to: None, up_to, as_of_us: to_us, new_us, now_us, inventory_sha256, again: true, counts: true };
     let counted =
         "SELECT COUNT(DISTINCT COALESCE('user:' || delegator_id, 'agent:' || agent_id)), COUNT(DISTINCT event_date) FROM new_events";
     let counts = evaluate::counts(&context, counted).await?;

@@ -47,6 +47,8 @@ pub struct Findings {
 pub struct RoundFacts {
     /// Version of `events` after which events are new.
     pub after: Option<u64>,
+    /// Version of `events` up to which they are, where it is lower than `up_to`.
+    pub new_up_to: Option<u64>,
     /// Version of `events` up to which there are any.
     pub up_to: u64,
     /// The moment up to which the data counts as complete, microseconds.
@@ -59,6 +61,8 @@ pub struct RoundFacts {
     pub inventory_sha256: String,
     /// Give alerts that were given before, too.
     pub again: bool,
+    /// Count what the rule cannot judge, and ask whether it can see.
+    pub counts: bool,
 }
 
 /// How an alert came about: its `context` as JSON, and what a replay starts from.
@@ -68,6 +72,8 @@ pub(crate) struct Recorded {
     pub(crate) parameters: Parameters,
     pub(crate) logic_sha256: String,
     pub(crate) after: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) new_up_to: Option<u64>,
     pub(crate) up_to: u64,
     pub(crate) as_of_us: i64,
     pub(crate) inventory_sha256: String,
@@ -75,10 +81,10 @@ pub(crate) struct Recorded {
 
 impl Recorded {
     fn of(rule: &Rule, round: &RoundFacts) -> Self {
-        let RoundFacts { after, up_to, as_of_us, .. } = *round;
+        let RoundFacts { after, new_up_to, up_to, as_of_us, .. } = *round;
         let inventory_sha256 = round.inventory_sha256.clone();
         let (parameters, logic_sha256) = (rule.parameters.clone(), rule.logic_sha256());
-        Self { rule: rule.name.clone(), parameters, logic_sha256, after, up_to, as_of_us, inventory_sha256 }
+        Self { rule: rule.name.clone(), parameters, logic_sha256, after, new_up_to, up_to, as_of_us, inventory_sha256 }
     }
 }
 
@@ -169,6 +175,9 @@ impl Evaluation<'_> {
             known_alerts(self.context, &self.rule.name).await?.iter().for_each(|id| drop(by_id.remove(id)));
         }
         let mut findings = Findings { alerts: by_id.into_values().collect(), ..Findings::default() };
+        if !self.round.counts {
+            return Ok(findings);
+        }
         findings.learning = self.count(self.rule.learning.as_deref()).await?;
         findings.excluded = self.count(self.rule.excluded.as_deref()).await?;
         if let Some(sql) = &self.rule.blind {

@@ -6,6 +6,8 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use lake::baselines::Baseline;
+use lake::views;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
 
@@ -15,6 +17,8 @@ use crate::parameters::{Parameter, Parameters};
 /// Columns that the query of a rule gives, in any order.
 pub const OUTPUT: &[&str] = &["tenant", "entity", "event_time", "dedup_key", "value", "expected", "reason", "event_ids"];
 
+/// How often a running detector learns baselines, seconds.
+pub const LEARNT_EVERY_SECONDS: u32 = 60;
 /// The rules that come with the program, as the build script found them in `rules/`.
 const PACK: &[&str] = include!(concat!(env!("OUT_DIR"), "/pack.rs"));
 
@@ -50,6 +54,9 @@ pub struct Rule {
     /// What a configuration says of them for single tenants.
     #[serde(skip)]
     pub of_tenants: BTreeMap<String, Parameters>,
+    /// A running detector evaluates it at most this often, seconds; 0 is at every commit, as soon as it lands. Without it:
+    /// once a minute when it reads baselines, which are learnt that often, else at every commit.
+    every_seconds: Option<u32>,
     /// What to do with an alert.
     pub triage: Vec<String>,
     /// What it misses.
@@ -68,6 +75,17 @@ pub struct Rule {
     pub blind: Option<String>,
     /// Its tests.
     pub tests: Vec<Case>,
+}
+
+/// How far back a rule looks: what it costs, and what has to be up to date before it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Reach {
+    /// New events only, and what is known of identities.
+    NewEvents,
+    /// Earlier events too.
+    History,
+    /// What was learnt.
+    Baselines,
 }
 
 /// A table that a rule makes on its way.
@@ -179,6 +197,9 @@ impl Rule {
         if self.version < 1 {
             return Some("version starts at 1".into());
         }
+        if self.every_seconds.is_some_and(|every| every < LEARNT_EVERY_SECONDS) && self.reads_baselines() {
+            return Some(format!("it reads baselines, which are learnt every {LEARNT_EVERY_SECONDS} seconds; leave `every_seconds` out"));
+        }
         if self.triage.is_empty() {
             return Some("an alert needs at least one triage step".into());
         }
@@ -199,6 +220,27 @@ impl Rule {
         let mut rule = Self { of_tenants: BTreeMap::new(), ..self.clone() };
         rule.parameters.extend(self.of_tenants.get(tenant).cloned().unwrap_or_default());
         rule
+    }
+
+    /// How often a running detector evaluates it, seconds; 0 is at every commit.
+    pub fn every_seconds(&self) -> u32 {
+        self.every_seconds.unwrap_or(if self.reads_baselines() { LEARNT_EVERY_SECONDS } else { 0 })
+    }
+
+    /// How far back it looks.
+    pub fn reach(&self) -> Reach {
+        let mut words = self.statements().flat_map(|sql| sql.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_')));
+        if self.reads_baselines() {
+            Reach::Baselines
+        } else if words.any(|word| views::VIEWS.contains(&word)) {
+            Reach::History
+        } else {
+            Reach::NewEvents
+        }
+    }
+
+    fn reads_baselines(&self) -> bool {
+        self.statements().any(|sql| Baseline::ALL.iter().any(|kind| sql.contains(kind.table_name())))
     }
 
     /// Whether its alerts are for those only who look how it would do.
@@ -233,6 +275,11 @@ impl Rule {
     /// The longest of any tenant.
     pub fn longest_settle_us(&self) -> i64 {
         self.of_tenants.keys().map(|tenant| self.for_tenant(tenant).settle_us()).fold(self.settle_us(), i64::max)
+    }
+
+    /// The shortest of any tenant.
+    pub fn shortest_settle_us(&self) -> i64 {
+        self.of_tenants.keys().map(|tenant| self.for_tenant(tenant).settle_us()).fold(self.settle_us(), i64::min)
     }
 
     /// SQL with its parameters filled in, each name once: what was filled in is not looked at again.

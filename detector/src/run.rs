@@ -92,12 +92,16 @@ pub struct Detector<'a> {
     pub inventory: &'a Inventory,
     /// How queries run.
     pub config: SessionConfig,
+    /// Whether a run brings baselines up to date first.
+    pub learns: bool,
+    /// Whether a run asks each rule what it cannot judge.
+    pub counts: bool,
 }
 
 impl<'a> Detector<'a> {
-    /// One that runs as it should; tests change how.
+    /// One that runs as it should; tests and services change how.
     pub fn new(lake: &'a Lake, rules: &'a [Rule], inventory: &'a Inventory) -> Self {
-        Self { lake, rules, inventory, config: session_config() }
+        Self { lake, rules, inventory, config: session_config(), learns: true, counts: true }
     }
 
     /// Runs every rule to the end of the data. `as_of_us` is the moment up to which the data counts as complete.
@@ -110,55 +114,67 @@ impl<'a> Detector<'a> {
         follow::advance(self.lake, now_us / 1000).await?;
         let Some(decided) = views::decided_version(self.lake)? else { return Ok(report) };
         // Another detector may have learnt more meanwhile; rows of baselines name the version that they were learnt up to.
-        let up_to = baseline::learn(self.lake, decided, now_us / 1000).await?;
+        let up_to = if self.learns { baseline::learn(self.lake, decided, now_us / 1000).await? } else { decided };
         report.learning_ms = clock.elapsed().as_millis();
-        // Rules that stand at the same version share a session: cursors are read before the alerts that it shows.
         let table = alerts::open(self.lake)?;
-        let mut by_cursor: BTreeMap<Option<u64>, Vec<(&Rule, RuleCursor)>> = BTreeMap::new();
-        for rule in self.rules {
-            let cursor = alerts::cursor(&table, &rule.name);
-            if cursor.settled.is_none_or(|v| v < up_to) {
-                by_cursor.entry(cursor.settled).or_default().push((rule, cursor));
-            }
-        }
         let inventory_sha256 = self.inventory.sha256();
-        for (settled, due) in by_cursor {
-            let context = self.session(Window { up_to: Some(up_to), after: Some(settled), between: None }).await?;
+        for ((after, new_up_to), due) in self.due(&table, up_to, as_of_us)? {
+            let context = self.session(Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None }).await?;
             let new_us = evaluate::new_us(&context).await?;
-            let inventory_sha256 = inventory_sha256.clone();
-            let facts = RoundFacts { after: settled, up_to, as_of_us, new_us, now_us, inventory_sha256, again: false };
-            let round = Round { context, table: &table, facts };
-            for (rule, cursor) in due {
-                let clock = Instant::now();
-                let (outcome, alerts) = self.run_rule(rule, &cursor, &round).await?;
-                let took_ms = clock.elapsed().as_millis();
-                tracing::debug!(rule = rule.name, took_ms, alerts = alerts.len(), "rule ran");
-                report.alerts.extend(alerts);
-                report.rules.push(RuleRun { rule: rule.name.clone(), took_ms, outcome });
-            }
+            let (inventory_sha256, counts) = (inventory_sha256.clone(), self.counts);
+            let facts = RoundFacts { after, new_up_to, up_to, as_of_us, new_us, now_us, inventory_sha256, again: false, counts };
+            self.run_round(&due, &Round { context, table: &table, facts }, &mut report).await?;
         }
         Ok(report)
     }
 
-    /// What came of a rule, and the alerts that are new.
-    async fn run_rule(&self, rule: &Rule, cursor: &RuleCursor, round: &Round<'_>) -> Result<(RuleOutcome, Vec<Alert>), DetectorError> {
-        let Findings { alerts, learning, excluded, blind } = match evaluate::evaluate(rule, &round.context, &round.facts).await {
-            Ok(findings) => findings,
-            Err(error) => {
-                let why = chain(&error);
-                let alerts = Self::tell_failure(rule, &why, round).await?;
-                return Ok((RuleOutcome::Failed(why), alerts));
+    /// The rules that have something to judge, by the versions that are new to them: those that stand at the same ones share
+    /// a session. Cursors are read before the alerts that it shows.
+    fn due(&self, table: &Table, up_to: u64, as_of_us: i64) -> Result<DueRules<'a>, DetectorError> {
+        let mut due = DueRules::new();
+        for rule in self.rules {
+            let cursor = alerts::cursor(table, &rule.name);
+            let settle_us = rule.shortest_settle_us();
+            // What has not settled is not judged: a rule that waits a quarter of an hour need not look at it each second.
+            let last = match settle_us {
+                0 => Some(up_to),
+                _ => events::last_due_version(self.lake, up_to, as_of_us.saturating_sub(settle_us))?,
+            };
+            if let Some(last) = last.filter(|last| cursor.settled.is_none_or(|settled| settled < *last)) {
+                due.entry((cursor.settled, (last < up_to).then_some(last))).or_default().push((rule, cursor));
             }
-        };
-        // Not past what another source may still answer.
-        let RoundFacts { up_to, as_of_us, now_us, .. } = round.facts;
-        let settled = events::settled_version(self.lake, cursor.settled, up_to, as_of_us.saturating_sub(rule.longest_settle_us()))?;
-        let step = RuleStep { seen: up_to, settled, alerts: &alerts };
-        let committed = alerts::append(round.table, cursor, &step, now_us / 1000)?;
-        let outcome = RuleOutcome::Ran { alerts: alerts.len(), learning, excluded, blind };
-        // Otherwise another detector was faster, and its alerts are the same.
-        let is_new = matches!(committed, CommitOutcome::Committed { .. });
-        Ok((outcome, if is_new { alerts } else { Vec::new() }))
+        }
+        Ok(due)
+    }
+
+    /// Rules on one session; what they found and their cursors are one commit.
+    async fn run_round(&self, due: &[(&Rule, RuleCursor)], round: &Round<'_>, report: &mut RunReport) -> Result<(), DetectorError> {
+        let mut ran = Vec::new();
+        for (rule, cursor) in due {
+            let clock = Instant::now();
+            let outcome = evaluate::evaluate(rule, &round.context, &round.facts).await;
+            let took_ms = clock.elapsed().as_millis();
+            tracing::debug!(rule = rule.name, took_ms, is_done = outcome.is_ok(), "rule ran");
+            let outcome = match outcome {
+                Err(error) => {
+                    let why = chain(&error);
+                    report.alerts.extend(Self::tell_failure(rule, &why, round).await?);
+                    RuleOutcome::Failed(why)
+                }
+                Ok(Findings { alerts, learning, excluded, blind }) => {
+                    let outcome = RuleOutcome::Ran { alerts: alerts.len(), learning, excluded, blind };
+                    // Not past what another source may still answer.
+                    let RoundFacts { up_to, as_of_us, .. } = round.facts;
+                    let limit_us = as_of_us.saturating_sub(rule.longest_settle_us());
+                    let settled = events::settled_version(self.lake, cursor.settled, up_to, limit_us)?;
+                    ran.push((cursor.clone(), settled, alerts));
+                    outcome
+                }
+            };
+            report.rules.push(RuleRun { rule: rule.name.clone(), took_ms, outcome });
+        }
+        report.alerts.extend(commit(ran, round)?);
+        Ok(())
     }
 
     /// A failure is an alert, unless it was told today.
@@ -186,6 +202,28 @@ impl<'a> Detector<'a> {
         self.inventory.register(&context)?;
         Ok(context)
     }
+}
+
+/// Rules with their cursors, by the version after which events are new to them, and the one up to which, where that is not the last.
+type DueRules<'a> = BTreeMap<(Option<u64>, Option<u64>), Vec<(&'a Rule, RuleCursor)>>;
+
+/// Commits what rules found with their cursors; returns the alerts that are new.
+fn commit(ran: Vec<(RuleCursor, Option<u64>, Vec<Alert>)>, round: &Round<'_>) -> Result<Vec<Alert>, DetectorError> {
+    let RoundFacts { up_to, now_us, .. } = round.facts;
+    let steps: Vec<(RuleCursor, RuleStep<'_>)> =
+        ran.iter().map(|(cursor, settled, alerts)| (cursor.clone(), RuleStep { seen: up_to, settled: *settled, alerts })).collect();
+    let is_new = |committed: CommitOutcome| matches!(committed, CommitOutcome::Committed { .. });
+    if is_new(alerts::append_all(round.table, &steps, now_us / 1000)?) {
+        return Ok(ran.into_iter().flat_map(|(_, _, alerts)| alerts).collect());
+    }
+    // Another detector was faster with at least one of them, and its alerts are the same.
+    let mut new = Vec::new();
+    for (cursor, step) in &steps {
+        if is_new(alerts::append(round.table, cursor, step, now_us / 1000)?) {
+            new.extend_from_slice(step.alerts);
+        }
+    }
+    Ok(new)
 }
 
 /// What rules that stand at the same version run on.

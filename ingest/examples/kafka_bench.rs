@@ -2,11 +2,13 @@
 //!
 //! `kafka_bench publish BROKERS TOPIC SHAPE COUNT` sends synthetic records of one shape; `kafka_bench floor BROKERS TOPIC`
 //! reads a topic to its end and does what cannot be avoided: SHA-256 and zstd level 1 of the bytes; `drain` only reads.
-//! They print `records bytes`. `write SHAPE COUNT` prints the records themselves.
+//! They print `records bytes`. `write SHAPE COUNT` prints the records themselves. `pace BROKERS TOPIC RATE SECONDS` sends tool
+//! calls of this moment at a rate, ten a second of them with a secret in an argument: what becomes of those tells how
+//! long an alert takes (`tests/bench/latency.sh`).
 
 use std::collections::BTreeMap;
 use std::io::Write;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ingest::produce::{Outgoing, Producer};
 use rdkafka::consumer::{BaseConsumer, Consumer};
@@ -25,7 +27,8 @@ fn main() -> Result<(), Failure> {
         ["floor", brokers, topic] => floor(brokers, topic, true)?,
         ["drain", brokers, topic] => floor(brokers, topic, false)?,
         ["write", shape, count] => return write(shape, count.parse()?),
-        _ => return Err("publish BROKERS TOPIC SHAPE COUNT, floor BROKERS TOPIC, drain BROKERS TOPIC, or write SHAPE COUNT".into()),
+        ["pace", brokers, topic, rate, seconds] => pace(brokers, topic, rate.parse()?, seconds.parse()?)?,
+        _ => return Err("publish BROKERS TOPIC SHAPE COUNT, floor BROKERS TOPIC, drain BROKERS TOPIC, pace BROKERS TOPIC RATE SECONDS, or write SHAPE COUNT".into()),
     };
     println!("{records} {bytes}");
     Ok(())
@@ -43,6 +46,40 @@ fn publish(brokers: &str, topic: &str, shape: &str, count: u64) -> Result<(u64, 
         bytes += payload.len() as u64;
         let record =
             Outgoing { topic, partition: Some(0), timestamp_ms: Some(at), payload: Some(payload.as_bytes()), ..Outgoing::default() };
+        producer.send(&record)?;
+    }
+    Ok((producer.flush()?, bytes))
+}
+
+/// Canaries a second.
+const CANARIES: u64 = 10;
+
+fn pace(brokers: &str, topic: &str, rate: u64, seconds: u64) -> Result<(u64, u64), Failure> {
+    let producer = Producer::new(brokers, &BTreeMap::from([("linger.ms".to_owned(), "5".to_owned())]))?;
+    let (start, mut bytes) = (Instant::now(), 0);
+    for n in 0..rate * seconds {
+        let due = Duration::from_micros(n * 1_000_000 / rate);
+        if let Some(early) = due.checked_sub(start.elapsed()) {
+            std::thread::sleep(early);
+        }
+        let at = chrono::Utc::now().timestamp_millis();
+        let mut payload = record("toolhive", n, at)?;
+        if n % (rate / CANARIES) == 0 {
+            // An agent of its own, so that each is an alert of its own.
+            let mut value: Value = serde_json::from_str(&payload)?;
+            value["delegation"]["chain"][0]["sub"] = format!("canary-{n}").into();
+            value["data"]["request"]["params"]["arguments"]["password"] = format!("hunter{n}").into();
+            payload = value.to_string();
+        }
+        bytes += payload.len() as u64;
+        let partition = i32::try_from(n % 2)?;
+        let record = Outgoing {
+            topic,
+            partition: Some(partition),
+            timestamp_ms: Some(at),
+            payload: Some(payload.as_bytes()),
+            ..Outgoing::default()
+        };
         producer.send(&record)?;
     }
     Ok((producer.flush()?, bytes))

@@ -313,6 +313,19 @@ pub fn settled_version(lake: &Lake, after: Option<u64>, up_to: u64, limit_us: i6
     })
 }
 
+/// The last version up to `up_to` that holds an event of `limit_us` or before; later ones hold nothing that has settled.
+///
+/// # Errors
+/// When the log cannot be read.
+pub fn last_due_version(lake: &Lake, up_to: u64, limit_us: i64) -> Result<Option<u64>, LakeError> {
+    let files = open(lake)?.data_files();
+    let oldest = |f: &crate::table::TableFile| {
+        f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time)).map(|(min, _)| min)
+    };
+    let due = files.iter().filter(|f| f.version <= up_to && oldest(f).is_none_or(|oldest| oldest <= limit_us));
+    Ok(due.map(|f| f.version).max())
+}
+
 fn with_leaves(batch: &RecordBatch, leaves: &[ledger::Hash]) -> Result<RecordBatch, LakeError> {
     let index = batch.schema().index_of(name::leaf_hash).map_err(|e| LakeError::Rows(Box::new(e)))?;
     let mut columns = batch.columns().to_vec();

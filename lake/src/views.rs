@@ -42,6 +42,8 @@ pub struct Window {
     pub up_to: Option<u64>,
     /// With it, the views `new_events` and `new_rejections` hold what came in later versions only.
     pub after: Option<Option<u64>>,
+    /// With `after`, those views stop at this version, where it is lower.
+    pub new_up_to: Option<u64>,
     /// With it, those views hold what happened from one moment up to another instead, microseconds.
     pub between: Option<(i64, i64)>,
 }
@@ -88,9 +90,10 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
     let tip = events.refresh()?.map_or_else(|| Snapshot::nothing(&events), |latest| Snapshot::between(&events, decided, latest));
     provider(context, "events_tip", FirstArrivals::new(tip, None))?;
     if let (Some(after), Some(up_to)) = (window.after, up_to) {
-        let new = Snapshot::between(&events, after, up_to);
+        let new_up_to = window.new_up_to.map_or(up_to, |version| version.min(up_to));
+        let new = Snapshot::between(&events, after, new_up_to);
         let is_small = new.size_bytes() <= MAX_KEPT_BYTES;
-        let first = FirstArrivals::new(Snapshot::between(&events, after, up_to), copies);
+        let first = FirstArrivals::new(Snapshot::between(&events, after, new_up_to), copies);
         table(context, "stored_new", new)?;
         if is_small {
             // Every rule reads them, some several times.

@@ -26,7 +26,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Alerts { command } => runtime()?.block_on(alerts::run(&command)),
         Command::Baselines { command: BaselinesCommand::Show(args) } => runtime()?.block_on(baselines::show(&args)),
         Command::Demo(args) => demo(&args),
-        Command::Detect(args) => runtime()?.block_on(detection::detect(&args)),
+        Command::Detect(args) => {
+            let stop = if args.once { Arc::default() } else { stop_on_signal()? };
+            runtime()?.block_on(detection::detect(&args, stop))
+        }
         Command::Rules { command } => runtime()?.block_on(rules::run(&command)),
         Command::Generate(args) => generate_traffic(&args),
         Command::Ingest(args) => ingest(&args),

@@ -2,6 +2,8 @@
 
 use std::path::Path;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
 
 use anyhow::{Context, Result, bail};
 use detector::check::{CaseResult, How};
@@ -9,11 +11,12 @@ use detector::inventory::Inventory;
 use detector::rule::{self, Rule};
 use detector::run::Detector;
 use lake::Lake;
+use lake::alerts::Alert;
 use serde_json::json;
 
 use crate::args::{DetectArgs, Output, RuleRunArgs};
 use crate::config::Config;
-use crate::tell;
+use crate::{tell, watch};
 
 /// What `detect`, `rules backtest` and `rules replay` run with.
 pub(crate) struct Setup {
@@ -49,21 +52,17 @@ impl Setup {
     }
 }
 
-/// `detect --once`.
-pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
+/// `detect`: as a service, or once.
+pub(crate) async fn detect(args: &DetectArgs, stop: Arc<AtomicBool>) -> Result<ExitCode> {
     let as_json = args.run.format == Output::Json;
     let setup = Setup::read(&args.run)?;
+    if !args.once {
+        watch::watch(setup, as_json, stop).await?;
+        return Ok(ExitCode::SUCCESS);
+    }
     let as_of_us = args.as_of.map_or(i64::MAX / 2, |t| t.timestamp_micros());
     let report = setup.detector().run(as_of_us, chrono::Utc::now().timestamp_micros()).await?;
-    for alert in &report.alerts {
-        if as_json {
-            tell::object(
-                &json!({ "alert_id": alert.alert_id, "rule_id": alert.rule_id, "severity": alert.severity, "event_time": schemas::time::print(alert.event_time), "entity": alert.entity, "reason": alert.reason }),
-            )?;
-        } else {
-            tell::line(&format!("{:<8} {}  {}", alert.severity, schemas::time::print(alert.event_time), alert.reason))?;
-        }
-    }
+    report.alerts.iter().try_for_each(|alert| tell_alert(alert, as_json))?;
     for (rule, why) in report.failed() {
         tracing::error!(rule, why, "a rule failed; the others ran");
     }
@@ -85,6 +84,16 @@ pub(crate) async fn detect(args: &DetectArgs) -> Result<ExitCode> {
         tell::line(&format!("{} rules, {} new alerts", setup.rules.len(), report.alerts.len()))?;
     }
     Ok(ExitCode::from(u8::from(report.failed().next().is_some())))
+}
+
+/// An alert in a line.
+pub(crate) fn tell_alert(alert: &Alert, as_json: bool) -> Result<()> {
+    if as_json {
+        return tell::object(
+            &json!({ "alert_id": alert.alert_id, "rule_id": alert.rule_id, "severity": alert.severity, "event_time": schemas::time::print(alert.event_time), "entity": alert.entity, "reason": alert.reason }),
+        );
+    }
+    tell::line(&format!("{:<8} {}  {}", alert.severity, schemas::time::print(alert.event_time), alert.reason))
 }
 
 /// `rules list`.

@@ -15,6 +15,7 @@ mod matrix;
 mod rules;
 mod sources;
 mod tell;
+mod watch;
 
 use std::io::IsTerminal;
 use std::process::ExitCode;

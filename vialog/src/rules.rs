@@ -141,7 +141,8 @@ fn read(folder: Option<&Path>) -> Result<(Vec<Rule>, Faults)> {
 async fn plan(rules: &[Rule], scratch: &Path) -> Result<Faults> {
     let lake = Lake::open_or_create(scratch.join("lake").to_string_lossy().as_ref(), "development")?;
     let inventory = Inventory::default();
-    let context = Detector::new(&lake, rules, &inventory).session(Window { up_to: Some(0), after: Some(None), between: None }).await?;
+    let context =
+        Detector::new(&lake, rules, &inventory).session(Window { up_to: Some(0), after: Some(None), ..Window::default() }).await?;
     let mut found = Vec::new();
     for rule in rules {
         found.extend(lint::faults(rule, &context).await.into_iter().map(|fault| (rule.name.clone(), fault)));

@@ -92,11 +92,11 @@ pub(crate) struct BacktestArgs {
 pub(crate) struct DetectArgs {
     #[command(flatten)]
     pub(crate) run: RuleRunArgs,
-    /// Run to the end of the data and stop (the only way so far).
-    #[arg(long, required = true)]
+    /// Run to the end of the data and stop, instead of going on with each commit that lands.
+    #[arg(long)]
     pub(crate) once: bool,
-    /// Treat the data as complete up to this moment (RFC 3339). [default: all of it]
-    #[arg(long, value_name = "T")]
+    /// With --once, treat the data as complete up to this moment (RFC 3339). [default: all of it]
+    #[arg(long, value_name = "T", requires = "once")]
     pub(crate) as_of: Option<chrono::DateTime<chrono::Utc>>,
 }
 
