@@ -112,6 +112,7 @@ impl<'a> Detector<'a> {
         let mut report = RunReport::default();
         let clock = Instant::now();
         follow::advance(self.lake, now_us / 1000).await?;
+        let copies_ms = clock.elapsed().as_millis();
         let Some(decided) = views::decided_version(self.lake)? else { return Ok(report) };
         // Another detector may have learnt more meanwhile; rows of baselines name the version that they were learnt up to.
         let up_to = if self.learns { baseline::learn(self.lake, decided, now_us / 1000).await? } else { decided };
@@ -121,6 +122,7 @@ impl<'a> Detector<'a> {
         for ((after, new_up_to), due) in self.due(&table, up_to, as_of_us)? {
             let context = self.session(Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None }).await?;
             let new_us = evaluate::new_us(&context).await?;
+            tracing::debug!(copies_ms, learning_ms = report.learning_ms, ready_ms = clock.elapsed().as_millis(), rules = due.len(), "rules run");
             let (inventory_sha256, counts) = (inventory_sha256.clone(), self.counts);
             let facts = RoundFacts { after, new_up_to, up_to, as_of_us, new_us, now_us, inventory_sha256, again: false, counts };
             self.run_round(&due, &Round { context, table: &table, facts }, &mut report).await?;

@@ -19,6 +19,7 @@ fi
 work=$(mktemp -d) started=0 pids=()
 finish() {
   [ ${#pids[@]} = 0 ] || kill "${pids[@]}" 2>/dev/null || true
+  [ -z "${KEEP:-}" ] || cp "$work"/*.log "$KEEP"
   rm -rf "$work"
   [ $started = 0 ] || tests/peers/kafka.sh down
 }
@@ -44,7 +45,7 @@ cpu() { awk '{print ($14 + $15) * 10}' "/proc/$1/stat"; } # milliseconds
 "$binary" ingest --config "$work/config.toml" >"$work/ingest.log" 2>&1 &
 pids+=($!)
 until [ -e "$lake.key" ]; do sleep 0.2; done
-"$binary" detect --config "$work/config.toml" >"$work/detect.log" 2>&1 &
+RUST_LOG=${DETECT_LOG:-info} "$binary" detect --config "$work/config.toml" >"$work/detect.log" 2>&1 &
 pids+=($!)
 sleep 5
 "$bench" pace "$brokers" "$topic" "$rate" "$seconds"
