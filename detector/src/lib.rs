@@ -15,9 +15,11 @@ pub mod evaluate;
 mod functions;
 mod health;
 pub mod inventory;
+pub mod labels;
 pub mod lint;
 pub mod lists;
 pub mod parameters;
+pub mod report;
 pub mod rule;
 pub mod run;
 pub mod sigma;
@@ -44,6 +46,14 @@ pub enum DetectorError {
         /// File or folder.
         path: String,
         /// What is wrong and how to mend it.
+        what: String,
+    },
+    /// Labels are wrong.
+    #[error("labels `{path}`: {what}")]
+    Labels {
+        /// File.
+        path: String,
+        /// What is wrong.
         what: String,
     },
     /// SQL failed.
