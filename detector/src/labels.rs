@@ -117,7 +117,8 @@ impl Label {
 pub fn read(text: &str, origin: &str) -> Result<Vec<Label>, DetectorError> {
     let lines = text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty());
     let parsed = lines.map(|(number, line)| {
-        let fault = |error: serde_json::Error| DetectorError::Labels { path: origin.to_owned(), what: format!("line {}: {error}", number + 1) };
+        let fault =
+            |error: serde_json::Error| DetectorError::Labels { path: origin.to_owned(), what: format!("line {}: {error}", number + 1) };
         serde_json::from_str(line).map_err(fault)
     });
     parsed.collect()
@@ -138,7 +139,8 @@ mod tests {
 
     #[test]
     fn a_line_that_is_no_label_is_named() {
-        let said = read("\n{\"entity\":\"x\",\"day\":\"2026-01-05\",\"expected\":true,\"sesion\":\"s\"}", "labels.jsonl").unwrap_err().to_string();
+        let said =
+            read("\n{\"entity\":\"x\",\"day\":\"2026-01-05\",\"expected\":true,\"sesion\":\"s\"}", "labels.jsonl").unwrap_err().to_string();
         assert!(said.contains("labels.jsonl") && said.contains("line 2") && said.contains("sesion"), "{said}");
     }
 }

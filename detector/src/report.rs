@@ -211,7 +211,11 @@ impl<'a> Judged<'a> {
             all: self.score(&calls, &|_| true),
             rules: rules.collect(),
             groups: self.shares_by(&|label| label.group.clone()),
-            missed: missed.into_iter().map(|(what, found)| (what, Share::new(found.of - found.n, found.of))).filter(|(_, s)| s.n > 0).collect(),
+            missed: missed
+                .into_iter()
+                .map(|(what, found)| (what, Share::new(found.of - found.n, found.of)))
+                .filter(|(_, s)| s.n > 0)
+                .collect(),
             unplaced: self.counted.iter().filter(|(alert, standing)| *standing == Standing::Unplaced && calls(alert)).count(),
         }
     }
@@ -340,7 +344,12 @@ mod tests {
     fn session(n: usize, is_incident: bool) -> Label {
         let day = chrono::NaiveDate::from_ymd_opt(1970, 1, 1).unwrap();
         let ids = vec![format!("e{n}"), format!("e{n}b")];
-        Label { kind: None, event_ids: ids, incident_event_ids: vec![format!("e{n}")], ..Label::of_day("", "job:a/b".into(), day, is_incident) }
+        Label {
+            kind: None,
+            event_ids: ids,
+            incident_event_ids: vec![format!("e{n}")],
+            ..Label::of_day("", "job:a/b".into(), day, is_incident)
+        }
     }
 
     fn alert(rule: &str, severity: &str, events: &[&str]) -> Alert {

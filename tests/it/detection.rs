@@ -98,6 +98,46 @@ fn a_backtest_finds_what_was_found_and_writes_nothing() {
 }
 
 #[test]
+fn a_report_counts_the_labels_of_generated_traffic_and_of_sessions_alike() {
+    let (lake, folder) = (lake(), tempfile::tempdir().unwrap());
+    let planted = judged().join("traffic/labels.jsonl");
+    let report = |labels: &Path, rest: &[&str]| {
+        let args = ["rules", "report", "--lake", &lake, "--format", "json", "--labels", labels.to_str().unwrap()];
+        out(&[&args[..], rest].concat())
+    };
+    let all = |(code, said): (Option<i32>, String)| -> Value {
+        assert_eq!(code, Some(0), "{said}");
+        serde_json::from_str(said.lines().last().unwrap()).unwrap()
+    };
+    let found = all(report(&planted, &[]));
+    let expected = std::fs::read_to_string(&planted).unwrap().lines().filter(|line| line.contains("\"expected\":true")).count() as u64;
+    assert_eq!((found["all"]["recall"]["of"].as_u64(), found["all"]["recall"]["n"].as_u64()), (Some(expected), Some(expected)), "{found}");
+    assert!(found["all"]["delay"]["n"].as_u64() > Some(0), "{found}");
+    // The same finding, labelled by its events, and a session that has nothing to do with it.
+    let alert = &query(Path::new(&lake), "SELECT event_ids[1] AS id, rule_id FROM alerts WHERE rule_id = 'tool/new_tool' LIMIT 1")[0];
+    let other = &query(Path::new(&lake), "SELECT MIN(event_id) AS id FROM events WHERE category = 'authn'")[0];
+    let session = |id: &Value, split: &str, expected: bool| {
+        serde_json::json!({ "entity": "job:a/b", "day": "2026-01-30", "expected": expected, "split": split, "event_ids": [id] }).to_string()
+    };
+    let sessions = folder.path().join("sessions.jsonl");
+    std::fs::write(
+        &sessions,
+        [session(&alert["id"], "one", true), session(&other["id"], "one", false), session(&other["id"], "two", true)].join("\n"),
+    )
+    .unwrap();
+    let wide = session(&other["id"], "one", false).replace("2026-01-30", "2026-01-01");
+    std::fs::write(&sessions, std::fs::read_to_string(&sessions).unwrap() + "\n" + &wide).unwrap();
+    let found = all(report(&sessions, &["--split", "one", "tool/new_tool"]));
+    let numbers = ["recall", "flagged"].map(|what| (found["all"][what]["n"].as_u64(), found["all"][what]["of"].as_u64()));
+    assert_eq!(numbers, [(Some(1), Some(1)), (Some(0), Some(2))], "{found}");
+    // Events of elsewhere would all look missed.
+    let foreign = folder.path().join("foreign.jsonl");
+    std::fs::write(&foreign, session(&Value::from("toolhive:other:audit:1"), "one", true)).unwrap();
+    let (code, said) = report(&foreign, &[]);
+    assert!(code == Some(2) && said.contains("--instance"), "{code:?} {said}");
+}
+
+#[test]
 fn what_people_do_with_an_alert_is_kept_and_shown() {
     let lake = lake();
     let id =

@@ -22,8 +22,9 @@ second halves, `mixed` the rest: neither its job nor its attack was then looked 
 What it is not:
 - There is no model in it. A job makes the same calls with the same arguments each time, so a benign session of a known job
   has nothing new, and the share of benign sessions that are flagged is the best case, no measurement of agents that vary.
-- `--job suite` is the other end: one job for all tasks of a suite. The second half of the user tasks is new after the history,
-  and the labels of the first session of each are of the split `first`. What is flagged there is what an agent for everything costs.
+- `--job suite` is the other end: one job for all tasks of a suite, and as many attacks as find a day (32 days apart, 44). The second
+  half of the user tasks is new after the history, and the labels of the first session of each are of the split `first`. What is
+  flagged there is what an agent costs that is given something new to do.
 - An attack is carried out to the end, every time; a hijacked model often fails, or does less.
 - Results do not hold the text of the injection: what is measured is what an agent does, not what it reads.
 - There are no decisions, tokens or sign-ins; rules about those are not measured.
@@ -49,7 +50,7 @@ from agentdojo.functions_runtime import FunctionsRuntime
 from agentdojo.task_suite.load_suites import _SUITES, get_suites
 
 VERSION = list(_SUITES)[-1]
-START = datetime.date(2025, 12, 1)
+START = datetime.date(2025, 10, 6)
 HISTORY_DAYS = 35
 ATTACK_EVERY_DAYS = 32
 SPREAD_DAYS = 14
@@ -249,7 +250,7 @@ class World:
         half = self.user_half[suite][task]
         same = attack is None or self.injection_half[suite][attack] == half
         label = {
-            "kind": None if attack is None else "injection", "entity": f"job:{self.agent(suite)}/{self.job(suite, task)}",
+            "entity": f"job:{self.agent(suite)}/{self.job(suite, task)}",
             "day": times[0].date().isoformat(), "expected": attack is not None,
             "session": trace, "group": suite, "split": "first" if is_first else ("tune", "report")[half] if same else "mixed",
             "attack": attack, "start": stamp(times[0]), "end": stamp(times[-1]), "event_ids": ids,
@@ -266,7 +267,7 @@ class World:
         return suite if self.by_suite else f"{suite}/{task}"
 
     def record(self, suite, task, call, when, rng):
-        """An audit event of ToolHive 0.47 with request and response data, and the job in `_meta` as docs/coverage.md asks clients to."""
+        """An audit event of ToolHive 0.47 with request and response data, and the job in `_meta.job_id`, where the adapter looks for it."""
         (tool, arguments, text, failed), (at, trace) = call, when
         person = PEOPLE[suite][0]
         audit_id = hashlib.sha256(rng.randbytes(16)).hexdigest()[:32]

@@ -10,7 +10,7 @@ use query::Format;
 use schemas::adapters::Adapter;
 
 pub(crate) use self::alerts::{AlertsCommand, AlertsListArgs, HandleArgs};
-pub(crate) use self::rules::{BacktestArgs, BaselinesCommand, BaselinesShowArgs, DetectArgs, RuleRunArgs, RulesCommand};
+pub(crate) use self::rules::{BacktestArgs, BaselinesCommand, BaselinesShowArgs, DetectArgs, ReportArgs, RuleRunArgs, RulesCommand};
 use crate::config::Config;
 
 /// Audit-log pipeline and anomaly detector for AI agents.

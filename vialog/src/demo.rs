@@ -4,7 +4,7 @@
 //! With `--once` it ends with a report that must add up: what was sent is what was stored, and each planted
 //! incident was found or is named. Without it, further days go on, one every few seconds.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -12,6 +12,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use chrono::{Days, NaiveDate, Utc};
 use detector::inventory::Inventory;
+use detector::labels::Label;
+use detector::report::{Facts, Judged};
 use detector::rule::Rule;
 use detector::run::{Detector, RunReport};
 use ingest::Feed;
@@ -25,9 +27,8 @@ use lake::Lake;
 use lake::alerts::Alert;
 use schemas::decode::Source;
 
-use crate::config;
-use crate::generate::{self, Label};
-use crate::tell;
+use crate::generate;
+use crate::{config, report, tell};
 
 /// Days of history.
 const HISTORY_DAYS: u32 = 30;
@@ -180,55 +181,29 @@ impl Demo<'_> {
     }
 
     fn report(self, summary: Summary) -> DemoReport {
-        let score = score(&self.labels, &self.alerts, &self.rules);
+        let detects = report::detects(&self.rules, &[]);
+        let judged =
+            Judged::of(Facts { labels: &self.labels, set_aside: &[], alerts: &self.alerts, detects: &detects, identities: 0, days: 0 });
+        let (missed, false_alerts) = (judged.missed(), judged.false_alerts());
         if !self.options.json {
-            for label in &score.missed {
+            for label in &missed {
                 // Said on standard output so that nobody overlooks it.
-                let _ = tell::line(&format!("MISSED   {} of {} on {}", label.kind, label.entity, label.day));
+                let _ = tell::line(&format!("MISSED   {} of {} on {}", label.kind.as_deref().unwrap_or_default(), label.entity, label.day));
             }
-            for alert in &score.false_alerts {
+            for alert in &false_alerts {
                 let _ = tell::line(&format!("FALSE    {} {}", alert.rule_id, alert.reason));
             }
         }
         let classes = summary.records_with_events + summary.records_rejected + summary.records_duplicate + summary.records_empty;
+        let incidents_planted = self.labels.iter().filter(|l| l.expected).count();
         DemoReport {
             reconciles: summary.records == self.sent && classes == summary.records,
             summary,
-            incidents_planted: self.labels.iter().filter(|l| l.expected).count(),
-            near_misses_planted: self.labels.iter().filter(|l| !l.expected).count(),
-            incidents_found: score.found,
-            false_alerts: score.false_alerts.len(),
+            incidents_planted,
+            near_misses_planted: self.labels.len() - incidents_planted,
+            incidents_found: incidents_planted - missed.len(),
+            false_alerts: false_alerts.len(),
         }
-    }
-}
-
-/// Labels against alerts.
-#[derive(Debug)]
-pub(crate) struct Score {
-    pub(crate) found: usize,
-    pub(crate) missed: Vec<Label>,
-    pub(crate) false_alerts: Vec<Alert>,
-}
-
-/// An incident is found when a rule for its kind alerts on its entity on its day; an alert that fits no label,
-/// or a label of a near miss, is false. One act may rightly alert under several kinds, so an alert on an entity
-/// and day of any planted incident that names the same agent is not held against the rules.
-pub(crate) fn score(labels: &[Label], alerts: &[Alert], rules: &[Rule]) -> Score {
-    let kinds = |alert: &Alert| rules.iter().find(|r| r.name == alert.rule_id).map(|r| r.detects.clone()).unwrap_or_default();
-    let day = |alert: &Alert| chrono::DateTime::from_timestamp_micros(alert.event_time).map(|t| t.date_naive());
-    let fits = |label: &Label, alert: &Alert| {
-        let near = day(alert).is_some_and(|d| (d - label.day).num_days().abs() <= if label.kind == "slow-drip" { 7 } else { 0 });
-        near && alert.entity == label.entity && kinds(alert).iter().any(|k| k == label.kind)
-    };
-    let (found, missed): (Vec<&Label>, Vec<&Label>) =
-        labels.iter().filter(|l| l.expected).partition(|label| alerts.iter().any(|a| fits(label, a)));
-    let explained: BTreeSet<&str> =
-        alerts.iter().filter(|a| labels.iter().any(|l| l.expected && fits(l, a))).map(|a| a.alert_id.as_str()).collect();
-    Score {
-        found: found.len(),
-        missed: missed.into_iter().cloned().collect(),
-        // Nobody is called for a shadow.
-        false_alerts: alerts.iter().filter(|a| a.status != "shadow" && !explained.contains(a.alert_id.as_str())).cloned().collect(),
     }
 }
 

@@ -18,7 +18,7 @@ use crate::args::{DetectArgs, Output, RuleRunArgs};
 use crate::config::Config;
 use crate::{tell, watch};
 
-/// What `detect`, `rules backtest` and `rules replay` run with.
+/// What `detect`, `rules backtest`, `rules report` and `rules replay` run with.
 pub(crate) struct Setup {
     pub(crate) lake: Lake,
     pub(crate) rules: Vec<Rule>,

@@ -12,6 +12,7 @@ mod detection;
 mod doctor;
 mod generate;
 mod matrix;
+mod report;
 mod rules;
 mod sources;
 mod tell;

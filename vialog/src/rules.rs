@@ -1,4 +1,4 @@
-//! `rules`: list, lint with a lock file, test, backtest, replay.
+//! `rules`: list, lint with a lock file, test, backtest, report, replay.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -15,13 +15,13 @@ use detector::sigma::{self, FieldMapping};
 use lake::Lake;
 use lake::alerts::Alert;
 use lake::views::Window;
-use query::Session;
+use query::{Session, literal};
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::args::{BacktestArgs, Output, RuleRunArgs, RulesCommand};
 use crate::detection::{self, Setup};
-use crate::{alerts, tell};
+use crate::{alerts, report, tell};
 
 const DAY_US: i64 = 86_400_000_000;
 /// Between event ids in one text.
@@ -41,6 +41,7 @@ pub(crate) async fn run(command: &RulesCommand) -> Result<ExitCode> {
         }
         RulesCommand::ImportSigma { out, files } => import_sigma(out, files),
         RulesCommand::Backtest(args) => backtest(args).await,
+        RulesCommand::Report(args) => report::run(args).await,
         RulesCommand::Replay { run, alert } => replay(run, alert).await,
     }
 }
@@ -232,7 +233,9 @@ fn print(report: &Backtest, format: Output) -> Result<()> {
 async fn replay(args: &RuleRunArgs, id: &str) -> Result<ExitCode> {
     let setup = Setup::read(args)?;
     let session = Session::open(&setup.lake).await?;
-    let alert = stored(&session, &alerts::full_id(&session, id).await?).await?;
+    let id = alerts::full_id(&session, id).await?;
+    let alert =
+        stored(&session, &format!("alert_id = {}", literal(&id))).await?.into_iter().next().context("the alert was there a moment ago")?;
     let replayed = again::replay(&setup.detector(), &alert).await?;
     let (said, well) = match &replayed {
         Replayed::Same => ("the same, bit for bit".to_owned(), true),
@@ -250,15 +253,32 @@ async fn replay(args: &RuleRunArgs, id: &str) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(!well)))
 }
 
-/// An alert as the table has it, whatever people did with it.
-async fn stored(session: &Session, id: &str) -> Result<Alert> {
+/// Alerts as the table has them, and where they stand now.
+pub(crate) async fn stored(session: &Session, condition: &str) -> Result<Vec<Alert>> {
     let sql = format!(
-        "SELECT alert_id, rule_id, CAST(rule_version AS VARCHAR), severity, CAST(CAST(event_time AS BIGINT) AS VARCHAR), tenant, entity, reason, value, expected,
-           array_to_string(event_ids, '{SEPARATOR}'), context, CAST(CAST(detected_at AS BIGINT) AS VARCHAR) FROM alerts WHERE alert_id = '{id}'"
+        "SELECT alert_id, rule_id, CAST(rule_version AS VARCHAR), severity, CAST(CAST(event_time AS BIGINT) AS VARCHAR) AS event_us, tenant, entity, reason, value, expected,
+           array_to_string(event_ids, '{SEPARATOR}'), context, status, CAST(CAST(detected_at AS BIGINT) AS VARCHAR) AS detected_us FROM alerts WHERE {condition} ORDER BY event_time, alert_id"
     );
-    let rows = session.texts(&sql).await?;
-    let [alert_id, rule_id, version, severity, event_time, tenant, entity, reason, value, expected, event_ids, context, detected_at] =
-        <[String; 13]>::try_from(rows.into_iter().next().context("the alert was there a moment ago")?).ok().context("thirteen columns")?;
+    session.texts(&sql).await?.into_iter().map(alert_of).collect()
+}
+
+fn alert_of(row: Vec<String>) -> Result<Alert> {
+    let [
+        alert_id,
+        rule_id,
+        version,
+        severity,
+        event_time,
+        tenant,
+        entity,
+        reason,
+        value,
+        expected,
+        event_ids,
+        context,
+        status,
+        detected_at,
+    ] = <[String; 14]>::try_from(row).ok().context("fourteen columns")?;
     Ok(Alert {
         alert_id,
         rule_id,
@@ -272,7 +292,7 @@ async fn stored(session: &Session, id: &str) -> Result<Alert> {
         expected,
         event_ids: event_ids.split(SEPARATOR).filter(|id| !id.is_empty()).map(str::to_owned).collect(),
         context,
-        status: String::new(),
+        status,
         detected_at: detected_at.parse()?,
     })
 }

@@ -47,6 +47,8 @@ pub(crate) enum RulesCommand {
     },
     /// Say what rules would have found in stored history. Writes no alerts.
     Backtest(BacktestArgs),
+    /// Say how good rules are: the alerts of a lake against labels. Writes nothing.
+    Report(ReportArgs),
     /// Give an alert again from what it recorded, and compare.
     Replay {
         #[command(flatten)]
@@ -85,6 +87,20 @@ pub(crate) struct BacktestArgs {
     #[arg(long, value_name = "DAY")]
     pub(crate) to: chrono::NaiveDate,
     /// Names of rules. [default: all]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArgs {
+    #[command(flatten)]
+    pub(crate) run: RuleRunArgs,
+    /// Labels, one JSON object a line: `generate` writes them, and so does tests/quality/agentdojo.py.
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: std::path::PathBuf,
+    /// Only labels of this split; alerts on others do not count. [default: all]
+    #[arg(long, value_name = "NAME")]
+    pub(crate) split: Option<String>,
+    /// Names of rules, together and one by one. [default: all]
     pub(crate) names: Vec<String>,
 }
 

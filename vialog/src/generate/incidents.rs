@@ -2,16 +2,19 @@
 //!
 //! Two a working day. Strengths are jittered on both sides of the thresholds; the label says on which side.
 
-use chrono::{Datelike, NaiveDate, Weekday};
+use chrono::{DateTime, Datelike, NaiveDate, Weekday};
+use detector::labels::Label;
 
 use super::cast::{AGENTS, Agent, PEOPLE, Person, Rhythm, WORKING_HOURS, day_of, is_holiday, local, utc_at};
 use super::rng::Rng;
-use super::{Authority, Call, Label, Traffic, call};
+use super::{Authority, Call, Traffic, call};
 
 const KINDS: u64 = 7;
 const INCIDENTS_A_DAY: u64 = 2;
 /// Days of the drip, and of the weaker one.
 const DRIP: std::ops::Range<u32> = 19..30;
+/// How many days from its last an alert is still about the drip.
+const DRIP_DAYS: u32 = 7;
 /// The agent whose volume creeps up, and the one whose volume only grows a little: nothing else is planted on them.
 const DRIP_AGENT: usize = 5;
 const SLIGHT_DRIP_AGENT: usize = 4;
@@ -41,8 +44,10 @@ struct Scene<'a> {
 /// Plants what is due on a day.
 pub(super) fn plant(seed: u64, date: NaiveDate, index: u32, rng: &mut Rng, traffic: &mut Traffic) {
     if index == DRIP.end - 1 {
-        label(traffic, "slow-drip", format!("agent:{}", AGENTS[DRIP_AGENT].id), date, true);
-        label(traffic, "slow-drip", format!("agent:{}", AGENTS[SLIGHT_DRIP_AGENT].id), date, false);
+        for (agent, expected) in [(DRIP_AGENT, true), (SLIGHT_DRIP_AGENT, false)] {
+            let label = Label::of_day("slow-drip", format!("agent:{}", AGENTS[agent].id), date, expected);
+            traffic.labels.push(Label { within_days: DRIP_DAYS, ..label });
+        }
     }
     for person in PEOPLE.iter().filter(|p| is_holiday(p, index)) {
         on_a_holiday(person, date, rng, traffic);
@@ -111,7 +116,8 @@ impl Scene<'_> {
     }
 
     fn label(&mut self, kind: &'static str, entity: String, at_us: i64, expected: bool) {
-        label(self.traffic, kind, entity, day_of(at_us), expected);
+        let label = Label::of_day(kind, entity, day_of(at_us), expected);
+        self.traffic.labels.push(Label { start: DateTime::from_timestamp_micros(at_us), ..label });
     }
 
     fn chance(&mut self, of: u64) -> bool {
@@ -209,8 +215,4 @@ impl Scene<'_> {
         self.act(&Call { agent, at_us, tool: agent.tools[0], destination: None, rows: agent.rows, authority: Authority::Allowed });
         self.label("off-hours", format!("agent:{}", agent.id), at_us, !near_miss);
     }
-}
-
-fn label(traffic: &mut Traffic, kind: &'static str, entity: String, day: NaiveDate, expected: bool) {
-    traffic.labels.push(Label { kind, entity, day, expected });
 }

@@ -11,7 +11,7 @@ mod rng;
 mod wire;
 
 use chrono::{Datelike, Days, NaiveDate, Weekday};
-use serde::Serialize;
+use detector::labels::Label;
 
 use cast::{AGENTS, Agent, PEOPLE, Person, Rhythm, WORKING_HOURS};
 use rng::Rng;
@@ -34,25 +34,12 @@ pub(crate) struct Generated {
     pub(crate) payload: String,
 }
 
-/// What was planted.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub(crate) struct Label {
-    /// Kind of incident.
-    pub(crate) kind: &'static str,
-    /// Entity that an alert would name.
-    pub(crate) entity: String,
-    /// UTC day.
-    pub(crate) day: NaiveDate,
-    /// Whether it is strong enough that it should be found.
-    pub(crate) expected: bool,
-}
-
 /// One day.
 #[derive(Debug, Default)]
 pub(crate) struct Traffic {
     /// Records, by time.
     pub(crate) records: Vec<Generated>,
-    /// What was planted.
+    /// What was planted: incidents, and near misses, which should not be found.
     pub(crate) labels: Vec<Label>,
 }
 
