@@ -2,7 +2,7 @@
 //!
 //! Rules are data; no rule has a name here. In reading order: [`rule`] (the file and its laws),
 //! [`baseline`] (what is learnt), [`evaluate`] (one rule over one span of versions), [`run`] (all of
-//! them), [`check`] (the tests in a rule file through the same engine).
+//! them), [`check`] (the tests in a rule file through the same engine), [`report`] (how good rules are against [`labels`]).
 //!
 //! What makes it cheap and repeatable: a rule reads the events that are new to it and day rows of
 //! baselines before each event's day, never the whole history; so the same history gives the same alerts

@@ -13,8 +13,8 @@ How: an agent of each suite (banking, slack, travel, workspace) works for one pe
 as a Poisson process (1.2 a business day), between 08 and 18 by the person's clock but for one in ten; calls are lognormal gaps apart
 (median 1.5 s). After 35 days of history each injection task hits each user task of its suite once: one session that would have been
 benign gets its calls, right after the first call whose result an attacker could have written (found with a canary), else the
-first. So a session's time says nothing about its label. Attacks on one job are 32 days apart, so that none is in the 30 days that
-the next is judged by. Injection tasks whose ground truth has no calls are left out; with agentdojo 0.1.35 that leaves 609 attacks.
+first. So a session's time says nothing about its label. Attacks on one job are at least 32 days apart, so that none is in the 30 days
+that the next is judged by. Injection tasks whose ground truth has no calls are left out; with agentdojo 0.1.35 that leaves 609 attacks.
 
 The split: user tasks and injection tasks are halved (the seed decides). `tune` are attacks of the first halves, `report` those of the
 second halves, `mixed` the rest: neither its job nor its attack was then looked at in `report`. Benign sessions go by their user task.
@@ -22,7 +22,7 @@ second halves, `mixed` the rest: neither its job nor its attack was then looked 
 What it is not:
 - There is no model in it. A job makes the same calls with the same arguments each time, so a benign session of a known job
   has nothing new, and the share of benign sessions that are flagged is the best case, no measurement of agents that vary.
-- `--job suite` is the other end: one job for all tasks of a suite, and as many attacks as find a day (32 days apart, 44). The second
+- `--job suite` is the other end: one job for all tasks of a suite, and as many attacks as find a day. The second
   half of the user tasks is new after the history, and the labels of the first session of each are of the split `first`. What is
   flagged there is what an agent costs that is given something new to do.
 - An attack is carried out to the end, every time; a hijacked model often fails, or does less.
@@ -32,6 +32,7 @@ What it is not:
 
 import argparse
 import datetime
+import functools
 import hashlib
 import json
 import math
@@ -50,7 +51,7 @@ from agentdojo.functions_runtime import FunctionsRuntime
 from agentdojo.task_suite.load_suites import _SUITES, get_suites
 
 VERSION = list(_SUITES)[-1]
-START = datetime.date(2025, 10, 6)
+START = datetime.date(2025, 9, 1)
 HISTORY_DAYS = 35
 ATTACK_EVERY_DAYS = 32
 SPREAD_DAYS = 14
@@ -92,18 +93,21 @@ def run(suite, env, calls):
     return done
 
 
-def environment(suite, task, injections=None):
-    env = suite.load_and_inject_default_environment(injections or {})
-    return task.init_environment(env)
+@functools.cache
+def loaded(suite, text):
+    """The environment of a suite with the same text wherever an attacker can write; without one, as it comes."""
+    return suite.load_and_inject_default_environment({v: text for v in suite.get_injection_vector_defaults()} if text else {})
+
+
+def environment(suite, task, text=None):
+    return task.init_environment(loaded(suite, text).model_copy(deep=True))
 
 
 def place_of_injection(suite, task):
     """How many calls the agent makes before the attack: up to the first result that an attacker can write to."""
-    canaries = {vector: CANARY for vector in suite.get_injection_vector_defaults()}
-    env = environment(suite, task, canaries)
     try:
-        calls = task.ground_truth(env)
-        results = run(suite, environment(suite, task, canaries), calls)
+        calls = task.ground_truth(environment(suite, task, CANARY))
+        results = run(suite, environment(suite, task, CANARY), calls)
     except Exception:  # a ground truth that reads what the canary stands in
         return 1
     return next((n + 1 for n, (_, _, text, _) in enumerate(results) if CANARY in text), 1)
@@ -155,6 +159,12 @@ def starts_of_day(day, zone, rng):
     return sorted(found)
 
 
+def attack_day(earliest, rng):
+    """One of the five business days from a day on, so that no weekday says anything about the label."""
+    days = [earliest + datetime.timedelta(days=n) for n in range(7)]
+    return rng.choice([day for day in days if day.weekday() < 5])
+
+
 def stamp(moment):
     return moment.isoformat(timespec="microseconds").replace("+00:00", "Z")
 
@@ -163,8 +173,8 @@ class Job:
     """An identity that a rule keeps a baseline of, and the attacks that are still to come for it."""
 
     def __init__(self, attacks, rng):
-        self.attacks = attacks
-        self.not_before = START + datetime.timedelta(days=HISTORY_DAYS + rng.randrange(SPREAD_DAYS))
+        self.attacks, self.rng = attacks, rng
+        self.not_before = attack_day(START + datetime.timedelta(days=HISTORY_DAYS + rng.randrange(SPREAD_DAYS)), rng)
 
     def attack_on(self, day, task):
         """The next attack on this user task, when one is due."""
@@ -173,7 +183,7 @@ class Job:
         place = next((n for n, (of, _) in enumerate(self.attacks) if of == task), None)
         if place is None:
             return None
-        self.not_before = day + datetime.timedelta(days=ATTACK_EVERY_DAYS)
+        self.not_before = attack_day(day + datetime.timedelta(days=ATTACK_EVERY_DAYS), self.rng)
         return self.attacks.pop(place)[1]
 
 
@@ -192,8 +202,7 @@ class World:
             self.read(name, suite, random.Random(f"{seed}/{name}"))
 
     def read(self, name, suite, rng):
-        env = suite.load_and_inject_default_environment({})
-        injections = {n: t for n, t in suite.injection_tasks.items() if t.ground_truth(env.model_copy(deep=True))}
+        injections = {n: t for n, t in suite.injection_tasks.items() if t.ground_truth(loaded(suite, None).model_copy(deep=True))}
         self.user_half[name], self.injection_half[name] = halves(suite.user_tasks, rng), halves(injections, rng)
         due = []
         for task_name, task in sorted(suite.user_tasks.items(), key=lambda t: number(t[0])):
@@ -205,14 +214,14 @@ class World:
         rng.shuffle(due)
         for task_name in suite.user_tasks:
             mine = [attack for attack in due if attack[0] == task_name]
-            self.jobs[name, task_name] = Job(due if self.by_suite else mine, rng)
+            self.jobs[name, task_name] = Job(due if self.by_suite else mine, random.Random(f"{self.seed}/{name}/{task_name}"))
         if self.by_suite:  # one identity: one queue and one date for all tasks
-            shared = Job(due, rng)
+            shared = Job(due, random.Random(f"{self.seed}/{name}"))
             self.jobs.update({key: shared for key in self.jobs if key[0] == name})
 
     def days(self):
         most = max(len({i for s, t, i in self.attacks if s == name}) for name in PEOPLE)
-        return HISTORY_DAYS + most * (ATTACK_EVERY_DAYS + 2) + 2 * SPREAD_DAYS
+        return HISTORY_DAYS + most * (ATTACK_EVERY_DAYS + 7) + SPREAD_DAYS
 
     def play(self):
         first_days = {}

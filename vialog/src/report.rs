@@ -1,6 +1,6 @@
 //! `rules report`: how good rules are on labelled traffic, as `detector::report` counts it.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::process::ExitCode;
 
 use anyhow::{Context, Result, bail};
@@ -78,7 +78,7 @@ async fn count(session: &Session, sql: &str) -> Result<u64> {
 /// Labels that name events of another lake, or of another instance of the source, would all look missed.
 async fn of_this_lake(session: &Session, labels: &[Label]) -> Result<()> {
     let step = (labels.len() / SAMPLES).max(1);
-    let ids: Vec<&String> = labels.iter().step_by(step).filter_map(|label| label.event_ids.first()).collect();
+    let ids: BTreeSet<&String> = labels.iter().step_by(step).filter_map(|label| label.event_ids.first()).collect();
     let texts: Vec<String> = ids.iter().map(|id| literal(id)).collect();
     let (Some(example), sql) = (ids.first(), format!("SELECT COUNT(*) FROM events WHERE event_id IN ({})", texts.join(", "))) else {
         return Ok(());
