@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# All real peers together, in one command: Keycloak, Cerbos, OPA, ToolHive before two MCP servers, and an OpenTelemetry
+# collector feed one Apache Kafka; an agent works for two people; vialog reads it all into one lake; then every act must be
+# there as one row with person, agent, server, tool, decision, reason and token, and every call that the gateway did not
+# write down must be named.
+#
+#   together.sh VIALOG [--seed S] [--keep]
+#
+# VIALOG is the program to test. --keep leaves data, logs and the lake where they are; the peers are stopped in any case.
+# TOGETHER_PORT (29570) is the first of fourteen ports on 127.0.0.1. The first run installs the peers (together/install.sh, 12
+# minutes on two cores); later ones take two minutes. Exit code 0: all of it was true. It is no load test.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=together/lib.sh
+. together/lib.sh
+
+[ $# -ge 1 ] && [ -x "$1" ] || { sed -n '2,12p' "$0" >&2; exit 2; }
+vialog=$(realpath "$1")
+shift
+seed=1 keep=0
+while [ $# -gt 0 ]; do
+  case $1 in
+    --seed) seed=$2 && shift 2 ;;
+    --keep) keep=1 && shift ;;
+    *) die "unknown option $1" ;;
+  esac
+done
+
+say() { echo "together.sh: $*" >&2; }
+
+clean() {
+  together/peers.sh down || true
+  if [ "$keep" = 1 ]; then say "data and logs are in $run"; else rm -rf "$run"; fi
+}
+
+together/install.sh
+trap clean EXIT
+say "starting the peers"
+together/peers.sh up
+
+# Hours are what `lost_calls` counts by: the scenario stays within one.
+left=$((3600 - $(date +%s) % 3600))
+[ "$left" -gt 90 ] || { say "waiting $left s for the next hour" && sleep "$left"; }
+say "driving the scenario, seed $seed"
+"$python" -B together/drive.py --base "$base" --otlp "$otlp_port" --out "$run/truth.jsonl" --seed "$seed"
+together/peers.sh settle
+
+cat >"$run/vialog.toml" <<TOML
+environment = "development"
+[lake]
+uri = "$run/lake"
+[kafka]
+brokers = "127.0.0.1:$KAFKA_PORT"
+group = "together"
+cluster = "together"
+TOML
+for source in keycloak:keycloak.events cerbos:cerbos.audit opa:opa.decisions toolhive:toolhive.audit otel:otel.traces; do
+  printf '[[source]]\ntopic = "%s"\nadapter = "%s"\ninstance = "%s"\n' "${source#*:}" "${source%%:*}" "${source%%:*}" >>"$run/vialog.toml"
+done
+say "reading Kafka into the lake"
+"$vialog" ingest --config "$run/vialog.toml" --once
+"$python" -B together/check.py --vialog "$vialog" --lake "$run/lake" --truth "$run/truth.jsonl" --audit "$run"/toolhive/*.audit.jsonl

@@ -1,0 +1,138 @@
+#!/usr/bin/env python3
+"""Compares what vialog says of the scenario with the truth about it. Prints tables; exit code 1 if anything differs.
+
+  check.py --vialog PROGRAM --lake FOLDER --truth TRUTH.jsonl --audit FILE...   (the audit files as ToolHive wrote them)
+
+Which event belongs to which act is found here by other means than vialog's: by the request id that the agent chose, and
+for spans by going up from parent to parent to the agent's own span of the act.
+"""
+import argparse
+import collections
+import json
+import subprocess
+
+parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+parser.add_argument("--vialog", required=True)
+parser.add_argument("--lake", required=True)
+parser.add_argument("--truth", required=True)
+parser.add_argument("--audit", nargs="+", required=True)
+args = parser.parse_args()
+wrong: list[str] = []
+
+
+def query(sql: str) -> list[dict]:
+    done = subprocess.run([args.vialog, "query", "--lake", args.lake, "--format", "json", sql], stdout=subprocess.PIPE, check=True, text=True)
+    return [json.loads(line) for line in done.stdout.splitlines() if line.startswith("{")]
+
+
+def check(what: str, found, expected) -> None:
+    same = found == expected
+    shown = f"{found}" if same else f"{found}, expected {expected}"
+    print(f"  {'ok   ' if same else 'WRONG'}  {what}: {shown if len(shown) < 300 else shown[:300] + ' ...'}")
+    if not same:
+        wrong.append(what)
+
+
+def table(title: str, rows) -> None:
+    print(f"\n{title}")
+    for *names, count in rows:
+        print(f"  {count:>5}  " + "  ".join(str(name) for name in names))
+
+
+truth = [json.loads(line) for line in open(args.truth)]
+by_request = {line["request_id"]: line for line in truth}
+by_span = {line["span_id"]: line for line in truth}
+audited = [json.loads(line) for file in args.audit for line in open(file)]
+audited = {a["source"]["extra"]["request_id"] for a in audited if a["type"] == "mcp_tool_call"}
+called = [line for line in truth if line["refused_by"] in (None, "gateway")]
+lost = {line["request_id"] for line in called if line["request_id"] not in audited}
+
+# Which act an event belongs to.
+events = query("SELECT event_id, source_vendor, source_kind, category, activity, decision, request_id, span_id, service_name, ext FROM events")
+parents = {e["span_id"]: json.loads((e["ext"] or {}).get("parentSpanId", "null")) for e in events if e["source_vendor"] == "otel"}
+
+
+def act_of(event: dict) -> str | None:
+    if event["source_vendor"] != "otel":
+        return event["request_id"] if event["request_id"] in by_request else None
+    span, seen = event["span_id"], set()
+    while span and span not in by_span and span not in seen:
+        seen.add(span)
+        span = parents.get(span)
+    return by_span[span]["request_id"] if span in by_span else None
+
+
+acts_of = {e["event_id"]: act_of(e) for e in events}
+
+counts = collections.Counter((e["source_vendor"], e["category"], e["service_name"] if e["source_vendor"] == "otel" else "-") for e in events)
+table("Events by source", [(*key, n) for key, n in sorted(counts.items())])
+print("\nEach source is whole")
+check("records that could not be read", query("SELECT COUNT(*) AS n FROM rejections")[0]["n"], 0)
+check("tokens exchanged (Keycloak)", len([e for e in events if e["activity"] == "exchange"]), len({t["jti"] for t in truth}))
+for vendor in ("cerbos", "opa"):
+    said = sorted(acts_of[e["event_id"]] or "?" for e in events if e["source_vendor"] == vendor and e["category"] == "authz_decision")
+    check(f"acts that {vendor} decided on", (len(said), said == sorted(by_request)), (len(truth), True))
+said = {acts_of[e["event_id"]] for e in events if e["source_vendor"] == "toolhive" and e["category"] == "tool_call"}
+check("calls in ToolHive's audit files that are events", (len(said), said == audited), (len(audited), True))
+for service, expected in (("research-agent", called), ("records", [c for c in called if c["server"] == "records" and c["refused_by"] is None])):
+    said = {acts_of[e["event_id"]] for e in events if e["source_vendor"] == "otel" and e["category"] == "tool_call" and e["service_name"] == service}
+    check(f"calls that {service} has spans of", said == {c["request_id"] for c in expected}, True)
+
+# One row for each act.
+acts = query("SELECT * FROM acts ORDER BY event_time")
+rows = collections.defaultdict(list)
+for act in acts:
+    evidence = (act["call_event_ids"] or []) + (act.get("decision_event_ids") or [act["decision_event_id"]])
+    belongs = {acts_of.get(e) for e in evidence if e}
+    rows[tuple(sorted(b or "?" for b in belongs))].append(act)
+table("Acts by how their parts were joined (call | decision | token)", sorted(collections.Counter(
+    (a["parts"], a["call_join"], f"{a['decision_join']} {a['decision_confidence']}", f"{a['token_join']} {a['token_confidence']}") for a in acts).items(),
+    key=str) and [(*k, n) for k, n in sorted(collections.Counter(
+        (a["parts"], f"| {a['call_join']}", f"| {a['decision_join']} {a['decision_confidence']}", f"| {a['token_join']} {a['token_confidence']}") for a in acts).items())])
+
+print("\nEach act is one row, and says what is true")
+check("rows", len(acts), len(truth))
+check("rows that mix acts", [k for k in rows if len(k) > 1], [])
+check("acts without exactly one row", [r for r in by_request if len(rows.get((r,), [])) != 1], [])
+REASONS = {"cerbos": "an export needs an approval", "opa": "the amount is over the limit of 100"}
+columns = collections.Counter()
+examples = {}
+for line in truth:
+    for act in rows.get((line["request_id"],), [])[:1]:
+        refused = line["refused_by"]
+        expected = {
+            "delegator_id": line["user_id"], "agent_id": line["agent"], "mcp_server": line["server"], "tool_name": line["tool"],
+            "token_jti": line["jti"], "decision": "deny" if refused else "allow", "outcome": line["outcome"] or "unknown",
+            "parts": "decision" if refused in REASONS else "call", "trace_id": line["trace_id"],
+        }
+        found = {name: act[name] for name in expected}
+        found["parts"] = found["parts"].split(" + ")[0]
+        expected["decision_reason"], found["decision_reason"] = (True, bool(act["decision_reason"])) if refused not in REASONS else (
+            REASONS[refused], act["decision_reason"])
+        for name in expected:
+            columns[name] += found[name] == expected[name]
+            if found[name] != expected[name]:
+                examples.setdefault(name, f"{line['request_id']} {line['tool']}: {found[name]}, expected {expected[name]}")
+for name in ("delegator_id", "agent_id", "mcp_server", "tool_name", "decision", "decision_reason", "token_jti", "outcome", "parts", "trace_id"):
+    check(f"{name} right{' - ' + examples[name] if name in examples else ''}", columns[name], len(truth))
+
+# What was lost is named.
+named = query("SELECT seen_by, not_seen_by, event_id, tool_name FROM lost_calls")
+table("Lost calls named", [(*k, n) for k, n in sorted(collections.Counter((f"seen by {n['seen_by']}", f"not by {n['not_seen_by']}") for n in named).items())])
+print("\nWhat ToolHive lost is named, and nothing else")
+check("calls that ToolHive did not write down: named", {acts_of[n["event_id"]] for n in named if n["not_seen_by"] == "toolhive:toolhive"} == lost, True)
+check("calls that ToolHive did not write down", len({acts_of[n["event_id"]] for n in named if n["not_seen_by"] == "toolhive:toolhive"}), len(lost))
+check("some were lost, and some were not", 0 < len(lost) < len(called), True)
+check("lost by a client that reads to the end", len([r for r in lost if by_request[r]["reads_to_the_end"]]), 0)
+missing = query("SELECT SUM(missing) AS n FROM coverage WHERE source = 'toolhive:toolhive' AND \"check\" = 'calls that another observer saw'")[0]["n"]
+check("missing calls in coverage", missing, len(lost))
+
+print("\nEvery act of the truth is accounted for")
+kinds = collections.Counter()
+for line in truth:
+    request = line["request_id"]
+    kinds["refused by " + line["refused_by"] if line["refused_by"] else "a call that ToolHive lost, named" if request in lost else "a call"] += len(rows.get((request,), [])) == 1
+table("Truth", [(k, n) for k, n in sorted(kinds.items())])
+check("lines of the truth", sum(kinds.values()), len(truth))
+print(f"\n{len(wrong)} wrong" if wrong else "\nall true")
+raise SystemExit(1 if wrong else 0)
