@@ -4,27 +4,28 @@
 # there as one row with person, agent, server, tool, decision, reason and token, and every call that the gateway did not
 # write down must be named.
 #
-#   together.sh VIALOG [--seed S] [--keep]
+#   together.sh VIALOG [--seed S] [--keep] [--capture FOLDER]
 #
 # VIALOG is the program to test. --keep leaves data, logs and the lake where they are; the peers are stopped in any case.
+# --capture writes what lay on Kafka, and the truth, to files of a folder (tests/fixtures/captured).
 # TOGETHER_PORT (29570) is the first of fourteen ports on 127.0.0.1. The first run installs the peers (together/install.sh, 12
 # minutes on two cores); later ones take two minutes. Exit code 0: all of it was true. It is no load test.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")"
-# shellcheck source=together/lib.sh
-. together/lib.sh
-
-[ $# -ge 1 ] && [ -x "$1" ] || { sed -n '2,12p' "$0" >&2; exit 2; }
+[ $# -ge 1 ] && [ -x "$1" ] || { sed -n '2,13p' "$0" >&2; exit 2; }
 vialog=$(realpath "$1")
 shift
-seed=1 keep=0
+seed=1 keep=0 capture=
 while [ $# -gt 0 ]; do
   case $1 in
     --seed) seed=$2 && shift 2 ;;
     --keep) keep=1 && shift ;;
-    *) die "unknown option $1" ;;
+    --capture) capture=$(realpath "$2") && shift 2 ;;
+    *) echo "together.sh: unknown option $1" >&2 && exit 2 ;;
   esac
 done
+cd "$(dirname "${BASH_SOURCE[0]}")"
+# shellcheck source=together/lib.sh
+. together/lib.sh
 
 say() { echo "together.sh: $*" >&2; }
 
@@ -33,10 +34,12 @@ clean() {
   if [ "$keep" = 1 ]; then say "data and logs are in $run"; else rm -rf "$run"; fi
 }
 
-together/install.sh
+exec 9>"$run.lock"
+flock -n 9 || die "another one uses these ports"
+together/install.sh 9>&-
 trap clean EXIT
 say "starting the peers"
-together/peers.sh up
+together/peers.sh up 9>&-
 
 # Hours are what `lost_calls` counts by: the scenario stays within one.
 left=$((3600 - $(date +%s) % 3600))
@@ -57,6 +60,11 @@ TOML
 for source in keycloak:keycloak.events cerbos:cerbos.audit opa:opa.decisions toolhive:toolhive.audit otel:otel.traces; do
   printf '[[source]]\ntopic = "%s"\nadapter = "%s"\ninstance = "%s"\n' "${source#*:}" "${source%%:*}" "${source%%:*}" >>"$run/vialog.toml"
 done
+if [ -n "$capture" ]; then
+  KAFKA_BOOTSTRAP=127.0.0.1:$KAFKA_PORT "$python" -B together/from_kafka.py "$capture" \
+    keycloak.events=keycloak cerbos.audit=cerbos opa.decisions=opa toolhive.audit=toolhive otel.traces=otel
+  gzip -9nc "$run/truth.jsonl" >"$capture/together-truth.jsonl.gz"
+fi
 say "reading Kafka into the lake"
 "$vialog" ingest --config "$run/vialog.toml" --once
 "$python" -B together/check.py --vialog "$vialog" --lake "$run/lake" --truth "$run/truth.jsonl" --audit "$run"/toolhive/*.audit.jsonl

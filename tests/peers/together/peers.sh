@@ -38,7 +38,7 @@ up_cerbos() { # checks the tokens that it is shown against the keys of Keycloak
   cat >"$run/cerbos.yaml" <<YAML
 server: {httpListenAddr: "127.0.0.1:$cerbos_port", grpcListenAddr: "127.0.0.1:$((cerbos_port + 1))"}
 telemetry: {disabled: true}
-storage: {driver: disk, disk: {directory: "$here/cerbos"}}
+storage: {driver: disk, disk: {directory: "$run/policies"}}
 auxData: {jwt: {keySets: [{id: keycloak, remote: {url: "$issuer/protocol/openid-connect/certs"}}]}}
 audit:
   enabled: true
@@ -46,6 +46,7 @@ audit:
   includeMetadataKeys: [traceparent, x-request-id]
   kafka: {brokers: ["$KAFKA_BOOTSTRAP"], topic: cerbos.audit, encoding: json}
 YAML
+  cp -r "$here/cerbos" "$run/policies" # the path goes into every record
   start cerbos "$npm_home"/node_modules/@cerbos/cerbos-*/cerbos-* server --config "$run/cerbos.yaml"
   answers cerbos "$cerbos_port" /_cerbos/health
 }
