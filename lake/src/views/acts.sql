@@ -30,45 +30,40 @@ WITH calls AS (
   FROM observations GROUP BY tenant, act_key
 ),
 said AS (
-  SELECT tenant, event_id, event_time, trace_id, request_id, lower(tool_name) AS tool_key, agent_id, delegator_id, decision, decision_reason, policy_id, policy_version, action_requested, action_approved,
+  SELECT tenant, event_id, event_time, trace_id, span_id, request_id, lower(tool_name) AS tool_key, agent_id, delegator_id, decision, decision_reason, policy_id, policy_version, action_requested, action_approved,
     principal_path, COALESCE(resource_uri, resource_id) AS resource, tool_name, source_vendor || ':' || source_instance AS observer, pdp_errors, token_jti, mcp_server_name AS mcp_server,
     CASE decision WHEN 'deny' THEN 1 WHEN 'challenge' THEN 2 WHEN 'conditional' THEN 3 WHEN 'indeterminate' THEN 4 WHEN 'allow' THEN 5 ELSE 6 END AS weight
   FROM events WHERE category = 'authz_decision' AND decision IS NOT NULL
 ),
-by_request AS (
-  -- One id for call and decision. Some count from 1 with each start, so tool, trace and time have to fit.
-  SELECT c.tenant, c.act_key, d.event_id, 1 AS way FROM calls c JOIN said d ON d.tenant = c.tenant AND d.request_id = c.request_id AND d.tool_key = c.tool_key
-    AND COALESCE(d.trace_id, c.trace_id, '') = COALESCE(c.trace_id, d.trace_id, '')
-    AND d.event_time >= c.event_time - INTERVAL '5 minutes' AND d.event_time <= c.event_time + INTERVAL '5 minutes'
-),
-others AS (SELECT * FROM said d LEFT ANTI JOIN by_request r ON r.tenant = d.tenant AND r.event_id = d.event_id),
-ways AS (
-  SELECT * FROM by_request
-  UNION ALL
-  SELECT c.tenant, c.act_key, d.event_id, CASE WHEN d.tool_key IS NULL THEN 3 ELSE 2 END
-  FROM calls c JOIN others d ON d.tenant = c.tenant AND d.trace_id = c.trace_id AND (d.tool_key = c.tool_key OR d.tool_key IS NULL)
-  UNION ALL
-  SELECT c.tenant, c.act_key, d.event_id, 4
-  FROM calls c JOIN others d ON d.tenant = c.tenant AND d.tool_key = c.tool_key
-    AND (d.trace_id IS NULL OR c.trace_id IS NULL) AND (d.agent_id = c.agent_id OR (d.agent_id IS NULL OR c.agent_id IS NULL) AND d.delegator_id = c.delegator_id)
-    AND d.event_time >= c.event_time - INTERVAL '5 seconds' AND d.event_time <= c.event_time + INTERVAL '5 seconds'
-),
 candidates AS (
-  -- One asks before one calls: what was said after the call counts as four times as far away.
-  SELECT w.tenant, w.act_key, w.way, d.event_id, d.observer, d.weight, d.event_time, d.token_jti,
-    CASE WHEN d.event_time > c.event_time THEN 4 * (CAST(d.event_time AS BIGINT) - CAST(c.event_time AS BIGINT)) ELSE CAST(c.event_time AS BIGINT) - CAST(d.event_time AS BIGINT) END AS apart_us
-  FROM ways w JOIN calls c ON c.tenant = w.tenant AND c.act_key = w.act_key JOIN said d ON d.tenant = w.tenant AND d.event_id = w.event_id
+  -- By a request id that both have, where tool and trace do not speak against it (some count from 1 with each start); by trace;
+  -- by tool, caller and time. One asks before one calls: what was said after the call counts as four times as far away.
+  SELECT c.act_key, d.*, CASE WHEN d.request_id = c.request_id AND d.tool_key = c.tool_key THEN 1 WHEN d.tool_key IS NULL THEN 3 ELSE 2 END AS way,
+    (CAST(c.event_time AS BIGINT) - CAST(d.event_time AS BIGINT)) * CASE WHEN d.event_time > c.event_time THEN -4 ELSE 1 END AS apart_us
+  FROM calls c JOIN said d ON d.tenant = c.tenant AND d.trace_id = c.trace_id AND (d.tool_key = c.tool_key OR d.tool_key IS NULL)
+  UNION ALL
+  SELECT c.act_key, d.*, CASE WHEN d.request_id = c.request_id THEN 1 ELSE 4 END,
+    (CAST(c.event_time AS BIGINT) - CAST(d.event_time AS BIGINT)) * CASE WHEN d.event_time > c.event_time THEN -4 ELSE 1 END
+  FROM calls c JOIN said d ON d.tenant = c.tenant AND d.tool_key = c.tool_key AND (d.trace_id IS NULL OR c.trace_id IS NULL)
+    AND d.event_time >= c.event_time - INTERVAL '5 minutes' AND d.event_time <= c.event_time + INTERVAL '5 minutes'
+    AND (d.request_id = c.request_id OR (d.agent_id = c.agent_id OR (d.agent_id IS NULL OR c.agent_id IS NULL) AND d.delegator_id = c.delegator_id)
+      AND d.event_time >= c.event_time - INTERVAL '5 seconds' AND d.event_time <= c.event_time + INTERVAL '5 seconds')
 ),
 heeded AS (
-  -- Of each decision point the nearest in time, for one trace may ask twice; of those said together a deny goes first.
-  SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY tenant, act_key, observer ORDER BY way, apart_us / 2000, weight, apart_us, event_time, event_id) AS nth FROM candidates) r WHERE nth = 1
+  -- Of each decision point the nearest in time, for one trace may ask twice; of those said together a deny goes first. What a
+  -- request id gives to one act is not given to another.
+  SELECT * FROM (
+    SELECT *, row_number() OVER (PARTITION BY tenant, act_key, observer ORDER BY way, apart_us / 2000, weight, apart_us, event_time, event_id) AS nth
+    FROM (SELECT *, MIN(way) OVER (PARTITION BY tenant, event_id) AS best FROM candidates) b WHERE best > 1 OR way = 1
+  ) r WHERE nth = 1
 ),
 chosen AS (
-  -- Who refuses goes before who allows, unless he is joined on weaker ground.
-  SELECT * FROM (SELECT *, row_number() OVER (PARTITION BY tenant, act_key ORDER BY CASE WHEN way = 4 THEN 2 ELSE 1 END, weight, way, apart_us, event_id) AS place FROM heeded) r WHERE place = 1
-),
-together AS (
-  SELECT tenant, act_key, array_agg(event_id ORDER BY event_id) AS decision_event_ids, MIN(token_jti) AS token_jti FROM heeded GROUP BY 1, 2
+  -- Who refuses goes before who allows, unless joined on weaker ground.
+  SELECT * FROM (
+    SELECT *, row_number() OVER (PARTITION BY tenant, act_key ORDER BY CASE WHEN way = 4 THEN 2 ELSE 1 END, weight, way, apart_us, event_id) AS place,
+      array_agg(event_id) OVER (PARTITION BY tenant, act_key) AS decision_event_ids, MIN(token_jti) OVER (PARTITION BY tenant, act_key) AS jti
+    FROM heeded
+  ) r WHERE place = 1
 ),
 grants AS (
   SELECT tenant, event_id, event_time, token_jti, delegator_id, delegator_name, COALESCE(agent_id, client_id) AS agent_id, scopes_requested, scopes_granted, token_audience, token_expires_at, grant_type
@@ -84,34 +79,36 @@ by_name AS (
       row_number() OVER (PARTITION BY c.tenant, c.act_key ORDER BY g.event_time DESC, g.event_id) AS place
     FROM calls c JOIN grants g ON g.tenant = c.tenant AND g.delegator_id = c.delegator_id AND g.agent_id = COALESCE(c.agent_id, c.client_id)
       AND g.event_time <= c.event_time AND g.event_time >= c.event_time - INTERVAL '1 hour'
-    LEFT ANTI JOIN (SELECT tenant, act_key FROM together WHERE token_jti IS NOT NULL) k ON k.tenant = c.tenant AND k.act_key = c.act_key
     WHERE c.token_jti IS NULL
   ) r WHERE place = 1
 ),
 joined AS (
-  SELECT c.*, d.decision AS pdp_decision, d.decision_reason AS pdp_reason, d.policy_id AS pdp_policy, d.policy_version AS pdp_policy_version, d.event_id AS decision_event_id, d.observer AS decided_by, w.way, d.pdp_errors,
-    d.action_requested AS pdp_requested, d.action_approved AS pdp_approved, d.resource AS pdp_resource, d.delegator_id AS pdp_delegator, d.agent_id AS pdp_agent, d.mcp_server AS pdp_server, g.decision_event_ids,
-    COALESCE(t.event_id, n.event_id) AS grant_event_id, COALESCE(c.delegator_name, t.delegator_name, n.delegator_name) AS person_name, COALESCE(c.token_jti, g.token_jti, n.token_jti) AS jti, COALESCE(t.scopes_requested, n.scopes_requested) AS scopes_requested,
+  SELECT c.*, w.decision AS pdp_decision, w.decision_reason AS pdp_reason, w.policy_id AS pdp_policy, w.policy_version AS pdp_policy_version, w.event_id AS decision_event_id, w.observer AS decided_by, w.way, w.pdp_errors,
+    w.action_requested AS pdp_requested, w.action_approved AS pdp_approved, w.resource AS pdp_resource, w.delegator_id AS pdp_delegator, w.agent_id AS pdp_agent, w.mcp_server AS pdp_server, w.decision_event_ids,
+    COALESCE(t.event_id, n.event_id) AS grant_event_id, COALESCE(c.delegator_name, t.delegator_name, n.delegator_name) AS person_name, COALESCE(c.token_jti, w.jti, n.token_jti) AS jti, COALESCE(t.scopes_requested, n.scopes_requested) AS scopes_requested,
     COALESCE(t.scopes_granted, n.scopes_granted) AS scopes_granted, COALESCE(t.token_audience, n.token_audience) AS token_audience,
     COALESCE(t.token_expires_at, n.token_expires_at) AS token_expires_at, COALESCE(t.grant_type, n.grant_type) AS grant_type,
     CASE WHEN t.event_id IS NULL AND n.event_id IS NOT NULL THEN 'person, agent and time' WHEN t.event_id IS NULL THEN NULL WHEN c.token_jti IS NOT NULL THEN 'token id' ELSE 'token id of the decision' END AS token_join
   FROM calls c
   LEFT JOIN chosen w ON w.tenant = c.tenant AND w.act_key = c.act_key
-  LEFT JOIN together g ON g.tenant = c.tenant AND g.act_key = c.act_key
-  LEFT JOIN said d ON d.tenant = w.tenant AND d.event_id = w.event_id
-  LEFT JOIN by_token t ON t.tenant = c.tenant AND t.token_jti = COALESCE(c.token_jti, g.token_jti)
-  LEFT JOIN by_name n ON n.tenant = c.tenant AND n.act_key = c.act_key
+  LEFT JOIN by_token t ON t.tenant = c.tenant AND t.token_jti = COALESCE(c.token_jti, w.jti)
+  LEFT JOIN by_name n ON n.tenant = c.tenant AND n.act_key = c.act_key AND w.jti IS NULL
 ),
 alone AS (
-  -- Decisions that no call followed. What several decision points said under one request id is one act; the strictest is shown.
+  -- Decisions that no call followed. What several decision points said under one request id, or in one span, is one act; the
+  -- strictest is shown.
   SELECT *, row_number() OVER (PARTITION BY tenant, ask, nth ORDER BY weight, event_time, event_id) AS place,
     array_agg(event_id) OVER (PARTITION BY tenant, ask, nth) AS decision_event_ids, MIN(token_jti) OVER (PARTITION BY tenant, ask, nth) AS jti
   FROM (
     SELECT *, row_number() OVER (PARTITION BY tenant, ask, observer ORDER BY event_time, event_id) AS nth
     FROM (
-      SELECT d.*, CASE WHEN request_id IS NOT NULL AND trace_id IS NOT NULL AND tool_key IS NOT NULL THEN request_id || ' ' || trace_id || ' ' || tool_key ELSE event_id END AS ask
-      FROM said d LEFT ANTI JOIN heeded h ON h.tenant = d.tenant AND h.event_id = d.event_id
-    ) a
+      SELECT *, CASE WHEN MIN(observer) OVER (PARTITION BY tenant, of_request) <> MAX(observer) OVER (PARTITION BY tenant, of_request) THEN of_request
+        WHEN MIN(observer) OVER (PARTITION BY tenant, of_span) <> MAX(observer) OVER (PARTITION BY tenant, of_span) THEN of_span ELSE event_id END AS ask
+      FROM (
+        SELECT d.*, COALESCE(request_id || ' ' || trace_id || ' ' || tool_key, event_id) AS of_request, COALESCE(trace_id || ' ' || span_id || ' ' || tool_key, event_id) AS of_span
+        FROM said d LEFT ANTI JOIN heeded h ON h.tenant = d.tenant AND h.event_id = d.event_id
+      ) a
+    ) k
   ) n
 ),
 rows AS (

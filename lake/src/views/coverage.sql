@@ -36,9 +36,12 @@ followed AS (
   FROM acts WHERE decided_by IS NOT NULL AND (parts <> 'decision' OR decision = 'allow') GROUP BY 1, 2, 3
 ),
 grants AS (
-  SELECT g.tenant, g.source, g.hour, COUNT(*) AS expected, COUNT(u.grant_event_id) AS seen
-  FROM (SELECT tenant, source_vendor || ':' || source_instance AS source, time_bucket(event_time, 3600) AS hour, event_id FROM events WHERE category = 'token' AND activity IN ('issue', 'exchange', 'refresh') AND outcome = 'success') g
+  -- A token of a session that was exchanged for another was used for that.
+  SELECT g.tenant, g.source, g.hour, COUNT(*) AS expected, COUNT(COALESCE(u.grant_event_id, x.idp_session_id)) AS seen
+  FROM (SELECT tenant, source_vendor || ':' || source_instance AS source, time_bucket(event_time, 3600) AS hour, event_id, idp_session_id, client_id FROM events WHERE category = 'token' AND activity IN ('issue', 'exchange', 'refresh') AND outcome = 'success') g
   LEFT JOIN (SELECT DISTINCT tenant, grant_event_id FROM acts WHERE grant_event_id IS NOT NULL) u ON u.tenant = g.tenant AND u.grant_event_id = g.event_id
+  LEFT JOIN (SELECT DISTINCT tenant, idp_session_id, subject_token_client_id FROM events WHERE category = 'token' AND activity = 'exchange' AND outcome = 'success' AND idp_session_id IS NOT NULL) x
+    ON x.tenant = g.tenant AND x.idp_session_id = g.idp_session_id AND x.subject_token_client_id = g.client_id
   GROUP BY 1, 2, 3
 ),
 sequences AS (
