@@ -6,7 +6,7 @@
 #
 #   together.sh VIALOG [--seed S] [--keep] [--capture FOLDER]
 #
-# VIALOG is the program to test. --keep leaves data, logs and the lake where they are; the peers are stopped in any case.
+# VIALOG is the program to test. --keep leaves data, logs and the lake where they are, as a failure does; the peers are always stopped.
 # --capture writes what lay on Kafka, and the truth, to files of a folder (tests/fixtures/captured).
 # TOGETHER_PORT (29570) is the first of fourteen ports on 127.0.0.1. The first run installs the peers (together/install.sh, 12
 # minutes on two cores); later ones take two minutes. Exit code 0: all of it was true. It is no load test.
@@ -30,8 +30,10 @@ cd "$(dirname "${BASH_SOURCE[0]}")"
 say() { echo "together.sh: $*" >&2; }
 
 clean() {
+  local code=$?
   together/peers.sh down || true
-  if [ "$keep" = 1 ]; then say "data and logs are in $run"; else rm -rf "$run"; fi
+  if [ "$keep" = 1 ] || [ "$code" != 0 ]; then say "data and logs are in $run"; else rm -rf "$run"; fi
+  rm -f "$run.lock"
 }
 
 exec 9>"$run.lock"

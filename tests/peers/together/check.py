@@ -3,8 +3,8 @@
 
   check.py --vialog PROGRAM --lake FOLDER --truth TRUTH.jsonl --audit FILE...   (the audit files as ToolHive wrote them)
 
-Which event belongs to which act is found here by other means than vialog's: by the request id that the agent chose, and
-for spans by going up from parent to parent to the agent's own span of the act.
+Which event belongs to which act is found here by other means than vialog's: by going up from span to parent span to the
+agent's own span of the act.
 """
 import argparse
 import collections
@@ -40,29 +40,27 @@ def table(title: str, rows) -> None:
 
 
 truth = [json.loads(line) for line in open(args.truth)]
-by_request = {line["request_id"]: line for line in truth}
-by_span = {line["span_id"]: line for line in truth}
-audited = [json.loads(line) for file in args.audit for line in open(file)]
-audited = {a["source"]["extra"]["request_id"] for a in audited if a["type"] == "mcp_tool_call"}
-called = [line for line in truth if line["refused_by"] in (None, "gateway")]
-lost = {line["request_id"] for line in called if line["request_id"] not in audited}
+by_act = {line["act"]: line for line in truth}
+by_span = {line["span_id"]: line["act"] for line in truth}
 
 # Which act an event belongs to.
-events = query("SELECT event_id, source_vendor, source_kind, category, activity, decision, request_id, span_id, service_name, ext FROM events")
+events = query("SELECT event_id, source_vendor, source_kind, category, activity, span_id, service_name, ext FROM events")
 parents = {e["span_id"]: json.loads((e["ext"] or {}).get("parentSpanId", "null")) for e in events if e["source_vendor"] == "otel"}
 
 
-def act_of(event: dict) -> str | None:
-    if event["source_vendor"] != "otel":
-        return event["request_id"] if event["request_id"] in by_request else None
-    span, seen = event["span_id"], set()
+def act_of(span: str | None) -> str | None:
+    seen = set()
     while span and span not in by_span and span not in seen:
         seen.add(span)
         span = parents.get(span)
-    return by_span[span]["request_id"] if span in by_span else None
+    return by_span.get(span)
 
 
-acts_of = {e["event_id"]: act_of(e) for e in events}
+acts_of = {e["event_id"]: act_of(e["span_id"]) for e in events}
+audited = [json.loads(line) for file in args.audit for line in open(file)]
+audited = {act_of(a["data"]["request"]["params"]["_meta"]["traceparent"].split("-")[2]) for a in audited if a["type"] == "mcp_tool_call"}
+called = [line for line in truth if line["refused_by"] in (None, "gateway")]
+lost = {line["act"] for line in called} - audited
 
 counts = collections.Counter((e["source_vendor"], e["category"], e["service_name"] if e["source_vendor"] == "otel" else "-") for e in events)
 table("Events by source", [(*key, n) for key, n in sorted(counts.items())])
@@ -71,12 +69,12 @@ check("records that could not be read", query("SELECT COUNT(*) AS n FROM rejecti
 check("tokens exchanged (Keycloak)", len([e for e in events if e["activity"] == "exchange"]), len({t["jti"] for t in truth}))
 for vendor in ("cerbos", "opa"):
     said = sorted(acts_of[e["event_id"]] or "?" for e in events if e["source_vendor"] == vendor and e["category"] == "authz_decision")
-    check(f"acts that {vendor} decided on", (len(said), said == sorted(by_request)), (len(truth), True))
+    check(f"acts that {vendor} decided on", (len(said), said == sorted(by_act)), (len(truth), True))
 said = {acts_of[e["event_id"]] for e in events if e["source_vendor"] == "toolhive" and e["category"] == "tool_call"}
 check("calls in ToolHive's audit files that are events", (len(said), said == audited), (len(audited), True))
 for service, expected in (("research-agent", called), ("records", [c for c in called if c["server"] == "records" and c["refused_by"] is None])):
     said = {acts_of[e["event_id"]] for e in events if e["source_vendor"] == "otel" and e["category"] == "tool_call" and e["service_name"] == service}
-    check(f"calls that {service} has spans of", said == {c["request_id"] for c in expected}, True)
+    check(f"calls that {service} has spans of", said == {c["act"] for c in expected}, True)
 
 # One row for each act.
 acts = query("SELECT * FROM acts ORDER BY event_time")
@@ -93,7 +91,7 @@ table("Acts by how their parts were joined, and with what confidence: parts | ca
 print("\nEach act is one row, and says what is true")
 check("rows", len(acts), len(truth))
 check("rows that mix acts", [k for k in rows if len(k) > 1], [])
-check("acts without exactly one row", [r for r in by_request if len(rows.get((r,), [])) != 1], [])
+check("acts without exactly one row", [r for r in by_act if len(rows.get((r,), [])) != 1], [])
 both = collections.Counter(act for event, act in acts_of.items() if act and event.split(":")[0] in ("cerbos", "opa") and ":decision:" in event)
 shown = collections.Counter(acts_of.get(e) for a in acts for e in a.get("decision_event_ids") or [a["decision_event_id"]] if e)
 check("acts with the decisions of both decision points", (sum(shown.values()), shown == both), (2 * len(truth), True))
@@ -101,14 +99,14 @@ REASONS = {"cerbos": "an export needs an approval", "opa": "the amount is over t
 columns = collections.Counter()
 examples = {}
 for line in truth:
-    for act in rows.get((line["request_id"],), [])[:1]:
+    for act in rows.get((line["act"],), [])[:1]:
         refused = line["refused_by"]
         expected = {
             "delegator_id": line["user_id"], "agent_id": line["agent"], "mcp_server": line["server"], "tool_name": line["tool"],
             "token_jti": line["jti"], "decision": "deny" if refused else "allow", "outcome": line["outcome"] or "unknown",
             "parts": "decision" if refused in REASONS else "call", "trace_id": line["trace_id"],
         }
-        if line["request_id"] in lost and line["server"] == "everything":
+        if line["act"] in lost and line["server"] == "everything":
             expected["outcome"] = "unknown"  # only the agent's own span is there, and such spans do not say how a call ended
         found = {name: act[name] for name in expected}
         expected["sentence"] = f"User {line['user']} via Agent {line['agent']} via MCP Server {line['server']} {'asked to call' if refused in REASONS else 'called'} {line['tool']}"
@@ -119,7 +117,7 @@ for line in truth:
         for name in expected:
             columns[name] += found[name] == expected[name]
             if found[name] != expected[name]:
-                examples.setdefault(name, f"{line['request_id']} {line['tool']}: {found[name]}, expected {expected[name]}")
+                examples.setdefault(name, f"{line['act']} {line['tool']}: {found[name]}, expected {expected[name]}")
 for name in ("delegator_id", "agent_id", "mcp_server", "tool_name", "decision", "decision_reason", "token_jti", "outcome", "parts", "trace_id", "sentence"):
     check(f"{name} right{' - ' + examples[name] if name in examples else ''}", columns[name], len(truth))
 
@@ -130,27 +128,27 @@ missed = collections.defaultdict(set)
 for n in named:
     missed[n["not_seen_by"]].add(acts_of[n["event_id"]])
 spanned = {acts_of[e["event_id"]] for e in events if e["source_vendor"] == "otel" and e["source_kind"] == "mcp_gateway" and e["category"] == "tool_call"}
-unspanned = {line["request_id"] for line in called} - spanned
+unspanned = {line["act"] for line in called} - spanned
 print("\nWhat ToolHive lost is named one by one, and nothing else is")
 check("calls that ToolHive did not write down", len(missed["toolhive:toolhive"]), len(lost))
 check("they are those that its audit files lack", missed.pop("toolhive:toolhive", set()) == lost, True)
 check("calls that ToolHive wrote no span of", (len(missed.get("otel:otel", ())), missed.pop("otel:otel", set()) == unspanned), (len(unspanned), True))
 check("other observers that are said to lack calls", dict(missed), {})
 check("some were lost, and some were not", 0 < len(lost) < len(called), True)
-check("refusals that were lost", len([r for r in lost if by_request[r]["refused_by"]]), 0)
-check("lost by a client that reads to the end", len([r for r in lost if by_request[r]["reads_to_the_end"]]), 0)
-doubts = query("SELECT source, SUM(missing) AS n FROM coverage WHERE \"check\" = 'calls that another observer saw' AND missing > 0 GROUP BY source")
-expected = {source: n for source, n in (("toolhive:toolhive", len(lost)), ("otel:otel", len(unspanned))) if n}
-check("missing calls in coverage", {d["source"]: d["n"] for d in doubts}, expected)
+check("refusals that were lost", len([r for r in lost if by_act[r]["refused_by"]]), 0)
+check("lost by a client that reads to the end", len([r for r in lost if by_act[r]["reads_to_the_end"]]), 0)
+doubts = query("SELECT source, \"check\", SUM(missing) AS n FROM coverage WHERE missing > 0 GROUP BY 1, 2")
+expected = {(source, "calls that another observer saw"): n for source, n in (("toolhive:toolhive", len(lost)), ("otel:otel", len(unspanned))) if n}
+check("all doubts of coverage", {(d["source"], d["check"]): d["n"] for d in doubts}, expected)
 
 print("\nEvery act of the truth is accounted for")
 kinds = collections.Counter()
 for line in truth:
-    kind = "refused by " + line["refused_by"] if line["refused_by"] else "a call that ToolHive lost, named" if line["request_id"] in lost else "a call"
-    kinds[line["user"], kind] += len(rows.get((line["request_id"],), [])) == 1
+    kind = "refused by " + line["refused_by"] if line["refused_by"] else "a call that ToolHive lost, named" if line["act"] in lost else "a call"
+    kinds[line["user"], kind] += len(rows.get((line["act"],), [])) == 1
 table("Truth by person", [(*k, n) for k, n in sorted(kinds.items())])
 check("lines of the truth", sum(kinds.values()), len(truth))
-unknown = [line for line in truth if line["request_id"] in lost and line["server"] == "everything"]
+unknown = [line for line in truth if line["act"] in lost and line["server"] == "everything"]
 print(f"\nNot to be known: how {len(unknown)} calls ended. ToolHive lost them, the server writes no spans, and the agent's own span does not say.")
 print(f"\n{len(wrong)} wrong" if wrong else "\nall true")
 raise SystemExit(1 if wrong else 0)

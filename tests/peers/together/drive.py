@@ -4,11 +4,11 @@
   drive.py --base PORT --otlp PORT --out TRUTH.jsonl [--seed S]
 
 Alice and Bob sign in at Keycloak (code flow, PKCE); the agent exchanges their tokens for ones that name it as the actor.
-Then it works for them in three jobs side by side, two of them Alice's, each with a token, a trace and MCP sessions of its
+Then it works for them in four jobs side by side, three of them Alice's, each with a token, a trace and MCP sessions of its
 own. Before each call it asks Cerbos and OPA, as a policy enforcement point does, and calls only what both allow. Every
-request carries the W3C trace context and a request id. Two of the jobs use the client of the MCP SDK as it is, which hangs
-up once it has its answer: ToolHive then loses audit records. The third reads every answer to its end. Which records are
-lost is chance, and is read from the audit files afterwards.
+request carries the W3C trace context, and in half of the jobs a request id. Half of them use the client of the MCP SDK as
+it is, which hangs up once it has its answer: ToolHive then loses audit records. The others read every answer to its end.
+Which records are lost is chance, and is read from the audit files afterwards.
 
 Each act is one line of the truth: who, for whom, with which token, what was asked, who refused, what came back. The same
 seed gives the same acts. It is a scenario, no load test.
@@ -45,6 +45,8 @@ EXCHANGE = "urn:ietf:params:oauth:grant-type:token-exchange"
 TOKEN_TYPE = "urn:ietf:params:oauth:token-type:access_token"
 tracer = trace.get_tracer("drive")
 
+# Each with: whether answers are read to their end, and whether requests carry an id.
+JOBS = [("alice-1", "alice", True, True), ("alice-2", "alice", False, True), ("alice-3", "alice", True, False), ("bob-1", "bob", False, False)]
 # What is done in every job, in an order that the seed decides. Who refuses it is known beforehand, and how it ends.
 # Some tools are called often, with both answers of a policy close together.
 ACTS = [
@@ -105,6 +107,7 @@ class Job:
     name: str
     token: str
     reads_to_the_end: bool
+    has_request_ids: bool
     span: trace.Span
     acts: list
     claims: dict = field(default_factory=dict)
@@ -132,8 +135,7 @@ class Decisions:
         self.cerbos_url, self.opa_url, self.http = cerbos, opa, httpx.AsyncClient(timeout=30)
 
     async def cerbos(self, job: Job, server: str, tool: str, arguments: dict) -> tuple[bool, str]:
-        ask = {"requestId": job.headers["x-request-id"],
-               "principal": {"id": AGENT, "roles": ["agent"], "attr": {"agent_id": AGENT, "delegating_user": job.claims["sub"]}},
+        ask = {"principal": {"id": AGENT, "roles": ["agent"], "attr": {"agent_id": AGENT, "delegating_user": job.claims["sub"]}},
                "resources": [{"resource": {"kind": "mcp:tool", "id": f"{server}/{tool}", "attr": {"server": server, "arguments": arguments}},
                               "actions": ["call"]}],
                "auxData": {"jwt": {"token": job.token, "keySetId": "keycloak"}}}
@@ -159,7 +161,7 @@ async def call(client: Client, tool: str, arguments: dict) -> str:
 async def act(job: Job, number: int, decisions: Decisions, truth) -> None:
     server, tool, arguments, refused_by, outcome = job.acts[number]
     with tracer.start_as_current_span(f"act {tool}", context=trace.set_span_in_context(job.span)) as span:
-        job.headers = {"x-request-id": f"{job.name}-{number}"}
+        job.headers = {"x-request-id": f"{job.name}-{number}"} if job.has_request_ids else {}
         propagate.inject(job.headers)
         at = time.time()
         cerbos, cerbos_call = await decisions.cerbos(job, server, tool, arguments)
@@ -170,7 +172,7 @@ async def act(job: Job, number: int, decisions: Decisions, truth) -> None:
     if refused != refused_by or saw != ("error" if outcome == "denied" else outcome):
         raise SystemExit(f"drive.py: {tool} {arguments}: planned {refused_by}, {outcome}; came {refused}, {saw}")
     truth.write(json.dumps({
-        "at": round(at, 6), "job": job.name, "request_id": job.headers["x-request-id"], "trace_id": f"{span.context.trace_id:032x}",
+        "act": f"{job.name}-{number}", "at": round(at, 6), "request_id": job.headers.get("x-request-id"), "trace_id": f"{span.context.trace_id:032x}",
         "span_id": f"{span.context.span_id:016x}", "user": job.claims["preferred_username"], "user_id": job.claims["sub"],
         "agent": job.claims["act"]["sub"], "jti": job.claims["jti"], "server": server, "tool": tool, "refused_by": refused_by,
         "outcome": outcome, "cerbos_call": cerbos_call, "opa_decision": opa_decision, "reads_to_the_end": job.reads_to_the_end,
@@ -182,9 +184,9 @@ async def run(args) -> None:
     keycloak, dice = Keycloak(at(0)), random.Random(args.seed)
     decisions = Decisions(at(1) + "/api/check/resources", at(3) + "/v1/data/mcp/tools/decision")
     jobs = []
-    for name, user, reads_to_the_end in (("alice-1", "alice", True), ("alice-2", "alice", False), ("bob-1", "bob", False)):
+    for name, user, reads_to_the_end, has_request_ids in JOBS:
         token = keycloak.delegate(keycloak.sign_in(user))
-        job = Job(name, token, reads_to_the_end, tracer.start_span(f"job {name}"), dice.sample(ACTS, len(ACTS)))
+        job = Job(name, token, reads_to_the_end, has_request_ids, tracer.start_span(f"job {name}"), dice.sample(ACTS, len(ACTS)))
         job.claims = claims(token)
         jobs.append(job)
     with open(args.out, "w") as truth:

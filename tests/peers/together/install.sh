@@ -51,8 +51,9 @@ need mvn maven
 need python3 python3 python3-venv
 need npm npm
 need curl curl
-need go golang-go # fetches the newer Go that a module asks for by itself
-[ -x "$(command -v python3)" ] && python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed"
+need go golang-go # from 1.21 on it fetches the Go that a module asks for
+python3 -c 'import sys; sys.exit(sys.version_info < (3, 11))' || die "Python 3.11 or newer is needed"
+go version | grep -qE 'go1\.(2[1-9]|[3-9][0-9])' || die "Go 1.21 or newer is needed"
 
 once "$python_home" "Python packages" python_packages
 once "$npm_home" "an MCP server and Cerbos, from npm" npm_packages

@@ -122,6 +122,7 @@ settle() {
 down() {
   for name in toolhive-records toolhive-everything engine relay records everything opa opa-log cerbos collector keycloak; do stop "$name"; done
   "$here/../kafka.sh" down
+  for _ in $(seq 100); do taken "$KAFKA_PORT" || break; sleep 0.2; done
 }
 
 case ${1:-} in
