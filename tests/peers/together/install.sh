@@ -4,7 +4,7 @@
 #   install.sh
 #
 # Everything comes by name from Debian, PyPI, npm, Maven and the Go module proxy, and is kept under the user's cache folder
-# by version or content. Cold, on two cores: about 12 minutes, of which ToolHive takes 6.
+# by version or content. Cold, on two idle cores: about 12 minutes, of which ToolHive takes 6.
 set -euo pipefail
 # shellcheck source=lib.sh
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
