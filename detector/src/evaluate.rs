@@ -14,7 +14,7 @@ use datafusion::prelude::{SQLOptions, SessionContext};
 use futures::FutureExt;
 use lake::alerts::Alert;
 use lake::functions::moment;
-use lake::views;
+use lake::{rule_actions, views};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
@@ -28,6 +28,9 @@ const MAX_EVIDENCE: usize = 20;
 const MAX_TABLE_BYTES: usize = 512 << 20;
 /// Longest that a rule may take for a step; history that is imported at once is a step.
 const TIME_LIMIT: Duration = Duration::from_mins(10);
+
+/// Status of an alert that waits for somebody.
+pub(crate) const OPEN: &str = "open";
 
 /// What a rule found.
 #[derive(Debug, Clone, Default)]
@@ -132,9 +135,17 @@ pub(crate) async fn counts(context: &SessionContext, sql: &str) -> Result<Vec<u6
 /// Ids of the alerts that a rule gave before.
 pub(crate) async fn known_alerts(context: &SessionContext, rule: &str) -> Result<Vec<String>, DetectorError> {
     let sql = format!("SELECT alert_id FROM stored_alerts WHERE rule_id = {}", Parameter::Text(rule.to_owned()).as_sql());
-    let batches = own_rows(context, &sql).await?;
-    let ids = |batch: &RecordBatch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>();
-    Ok(batches.iter().flat_map(ids).collect())
+    Ok(texts_of(&own_rows(context, &sql).await?))
+}
+
+/// Names of rules that people took out of the shadow.
+pub(crate) async fn promoted(context: &SessionContext) -> Result<Vec<String>, DetectorError> {
+    Ok(texts_of(&own_rows(context, rule_actions::PROMOTED_SQL).await?))
+}
+
+/// The first column of batches.
+fn texts_of(batches: &[RecordBatch]) -> Vec<String> {
+    batches.iter().flat_map(|batch| batch.column(0).as_string::<i32>().iter().flatten().map(str::to_owned).collect::<Vec<_>>()).collect()
 }
 
 async fn one_row(context: &SessionContext, sql: &str) -> Result<Vec<Option<String>>, DetectorError> {
@@ -243,7 +254,7 @@ fn alerts_of(rule: &Rule, batch: &RecordBatch, round: &RoundFacts) -> Result<Vec
     let get = |name: &str, row: usize| column(name).map(|c| text(c, row).unwrap_or_default());
     let context = Recorded::of(rule, round);
     let context = serde_json::json!(context).to_string();
-    let status = if rule.is_shadow() { "shadow" } else { "open" };
+    let status = if rule.is_shadow() { "shadow" } else { OPEN };
     let mut alerts = Vec::new();
     for row in 0..batch.num_rows() {
         let (tenant, key) = (get("tenant", row)?, get("dedup_key", row)?);

@@ -10,7 +10,7 @@ use lake::table::{CommitOutcome, Table};
 use lake::views::{self, Window};
 use lake::{Lake, events, follow, joined};
 
-use crate::evaluate::{Findings, RoundFacts};
+use crate::evaluate::{Findings, OPEN, RoundFacts};
 use crate::inventory::Inventory;
 use crate::rule::Rule;
 use crate::{DetectorError, baseline, evaluate, functions, health};
@@ -122,7 +122,13 @@ impl<'a> Detector<'a> {
         for ((after, new_up_to), due) in self.due(&table, up_to, as_of_us)? {
             let context = self.session(Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None }).await?;
             let new_us = evaluate::new_us(&context).await?;
-            tracing::debug!(copies_ms, learning_ms = report.learning_ms, ready_ms = clock.elapsed().as_millis(), rules = due.len(), "rules run");
+            tracing::debug!(
+                copies_ms,
+                learning_ms = report.learning_ms,
+                ready_ms = clock.elapsed().as_millis(),
+                rules = due.len(),
+                "rules run"
+            );
             let (inventory_sha256, counts) = (inventory_sha256.clone(), self.counts);
             let facts = RoundFacts { after, new_up_to, up_to, as_of_us, new_us, now_us, inventory_sha256, again: false, counts };
             self.run_round(&due, &Round { context, table: &table, facts }, &mut report).await?;
@@ -152,6 +158,8 @@ impl<'a> Detector<'a> {
     /// Rules on one session; what they found and their cursors are one commit.
     async fn run_round(&self, due: &[(&Rule, RuleCursor)], round: &Round<'_>, report: &mut RunReport) -> Result<(), DetectorError> {
         let mut ran = Vec::new();
+        let has_shadow = due.iter().any(|(rule, _)| rule.is_shadow());
+        let promoted = if has_shadow { evaluate::promoted(&round.context).await? } else { Vec::new() };
         for (rule, cursor) in due {
             let clock = Instant::now();
             let outcome = evaluate::evaluate(rule, &round.context, &round.facts).await;
@@ -163,7 +171,10 @@ impl<'a> Detector<'a> {
                     report.alerts.extend(Self::tell_failure(rule, &why, round).await?);
                     RuleOutcome::Failed(why)
                 }
-                Ok(Findings { alerts, learning, excluded, blind }) => {
+                Ok(Findings { mut alerts, learning, excluded, blind }) => {
+                    if promoted.contains(&rule.name) {
+                        alerts.iter_mut().for_each(|alert| alert.status = OPEN.into());
+                    }
                     let outcome = RuleOutcome::Ran { alerts: alerts.len(), learning, excluded, blind };
                     // Not past what another source may still answer.
                     let RoundFacts { up_to, as_of_us, .. } = round.facts;

@@ -5,14 +5,11 @@ use std::sync::Arc;
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
 use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
 
-use crate::decide::Step;
-use crate::table::{CommitOutcome, Table, TableSpec};
-use crate::{Lake, LakeError, TableName};
+use crate::table::{Table, TableSpec};
+use crate::{Lake, LakeError, TableName, people};
 
 /// Counts the commits of the table, so that each is told from its copy.
 const COUNTER: &str = "alerts/actions";
-/// Most times an action is tried beside those of other people.
-const MAX_ATTEMPTS: u32 = 100;
 
 /// What a person did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -89,17 +86,7 @@ pub fn open(lake: &Lake) -> Result<Table, LakeError> {
 /// # Errors
 /// When the table cannot be written.
 pub fn append(table: &Table, action: &AlertAction<'_>) -> Result<(), LakeError> {
-    let batch = batch_of(action)?;
-    for _ in 0..MAX_ATTEMPTS {
-        table.refresh()?;
-        let from = table.recorded(COUNTER).unwrap_or(-1);
-        let step = Step { app_id: COUNTER.into(), from, to: from + 1 };
-        // Otherwise somebody else acted at the same moment, and both count.
-        if matches!(table.append(&batch, vec![step], action.at_us / 1000)?, CommitOutcome::Committed { .. }) {
-            return Ok(());
-        }
-    }
-    Err(LakeError::Unsupported("too many people act on alerts at once; try again".into()))
+    people::append(table, &batch_of(action)?, COUNTER, action.at_us / 1000)
 }
 
 fn batch_of(action: &AlertAction<'_>) -> Result<RecordBatch, LakeError> {

@@ -15,6 +15,8 @@ pub enum TableName {
     Alerts,
     /// What people did with alerts.
     AlertActions,
+    /// Which rules people promoted.
+    RuleActions,
     /// Day rows of hour-of-week histograms.
     BaselineHours,
     /// Day rows of volumes.
@@ -33,6 +35,7 @@ impl TableName {
         Self::Seals,
         Self::Alerts,
         Self::AlertActions,
+        Self::RuleActions,
         Self::BaselineHours,
         Self::BaselineVolumes,
         Self::BaselineTerms,
@@ -47,6 +50,7 @@ impl TableName {
             Self::Seals => "seals",
             Self::Alerts => "alerts",
             Self::AlertActions => "alert_actions",
+            Self::RuleActions => "rule_actions",
             Self::BaselineHours => "baseline_hours",
             Self::BaselineVolumes => "baseline_volumes",
             Self::BaselineTerms => "baseline_terms",

@@ -32,6 +32,8 @@ pub mod maintain;
 #[cfg(test)]
 mod model_test;
 mod parquet_file;
+mod people;
+pub mod rule_actions;
 pub mod seals;
 mod seen;
 pub mod snapshot;

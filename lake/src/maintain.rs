@@ -19,7 +19,7 @@ use crate::baselines::Baseline;
 use crate::decide::Step;
 use crate::layout::{COMPACT_TXN, data_file};
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Replaced, Table, TableFile, random_id};
-use crate::{Lake, LakeError, TableName, alert_actions, alerts, events, file_rows, follow, parquet_file, seals, snapshot};
+use crate::{Lake, LakeError, TableName, alert_actions, alerts, events, file_rows, follow, parquet_file, rule_actions, seals, snapshot};
 
 /// Commits after which a checkpoint is due.
 const CHECKPOINT_EVERY: u64 = 100;
@@ -125,6 +125,7 @@ fn tables(lake: &Lake) -> Result<Vec<(TableName, Table)>, LakeError> {
         (TableName::Copies, follow::open(lake)?),
         (TableName::Alerts, alerts::open(lake)?),
         (TableName::AlertActions, alert_actions::open(lake)?),
+        (TableName::RuleActions, rule_actions::open(lake)?),
         (TableName::Seals, seals::open(lake)?),
     ];
     for kind in Baseline::ALL {

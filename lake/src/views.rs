@@ -14,7 +14,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::first_arrivals::{self, FirstArrivals};
 use crate::snapshot::Snapshot;
-use crate::{Lake, LakeError, alert_actions, alerts, baselines, events, follow, functions};
+use crate::{Lake, LakeError, alert_actions, alerts, baselines, events, follow, functions, rule_actions};
 
 /// Names of all views.
 pub const VIEWS: &[&str] = &[
@@ -114,6 +114,7 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
     view(context, "rejections", &rejections_sql(if window.up_to.is_some() { "stored_events" } else { "stored_all" })).await?;
     table(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
     table(context, "alert_actions", Snapshot::of(&alert_actions::open(lake)?, None))?;
+    table(context, "rule_actions", Snapshot::of(&rule_actions::open(lake)?, None))?;
     view(context, "alerts", ALERTS_SQL).await?;
     for kind in baselines::Baseline::ALL {
         let stored = format!("stored_{}", kind.table_name());

@@ -13,7 +13,7 @@ use crate::columns::Row;
 use crate::derive::{ocsf, principal_path};
 use crate::draft::{Draft, Input};
 use crate::envelope::{self, Element};
-use crate::json::{self, Json};
+use crate::json::Json;
 use crate::kept::{self, Allowance, MAX_RAW_BYTES, Raw, Sha256Digest};
 use crate::keys::{Keys, hex};
 use crate::reader::Reader;
@@ -148,7 +148,7 @@ impl Decoder<'_> {
             };
         }
         match envelope::elements(&unpacked.bytes, self.source.adapter.kept_wrappers()) {
-            Err(error) => vec![self.rejection(&explained(error, &unpacked.bytes), &unpacked.bytes)],
+            Err(error) => vec![self.rejection(&kept::explained(error, &unpacked.bytes), &unpacked.bytes)],
             Ok(elements) if elements.is_empty() => {
                 let reject = Reject::new(Code::UnknownShape, "the record holds no event: it is white space or an empty list");
                 vec![self.rejection(&reject, &unpacked.bytes)]
@@ -392,24 +392,4 @@ fn not_kept(row: &mut Row, sentence: String) {
 /// The beginning of a text that a sentence quotes.
 fn quoted(text: &str) -> &str {
     &text[..text.floor_char_boundary(MAX_QUOTED)]
-}
-
-/// The error of bytes that are no JSON, with what they look like instead.
-fn explained(error: json::JsonError, bytes: &[u8]) -> Reject {
-    let mut reject = Reject::from(error);
-    if reject.code == Code::NotJson {
-        if kept::utf16(bytes).is_some() {
-            reject.reason.push_str("; the bytes look like UTF-16, and JSON is sent as UTF-8");
-        } else if let Some(charset) = latin1(bytes) {
-            reject.reason.push_str(charset);
-        }
-    }
-    reject
-}
-
-/// Text with a few bytes of another encoding in it.
-fn latin1(bytes: &[u8]) -> Option<&'static str> {
-    let starts = matches!(bytes.first(), Some(b'{' | b'[' | b' ' | b'\n' | b'"'));
-    (starts && std::str::from_utf8(bytes).is_err())
-        .then_some("; the text is of another encoding, such as Latin-1, or damaged, and JSON is sent as UTF-8")
 }

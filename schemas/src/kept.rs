@@ -13,6 +13,7 @@ use sha2::Digest;
 use crate::columns::Row;
 use crate::json;
 use crate::redact::Redactor;
+use crate::reject::{Code, Reject};
 
 /// Most bytes kept of one element.
 pub(crate) const MAX_RAW_BYTES: usize = 1 << 20;
@@ -115,6 +116,26 @@ pub(crate) fn utf16(bytes: &[u8]) -> Option<String> {
     let unit = |pair: &[u8; 2]| if big { u16::from_be_bytes(*pair) } else { u16::from_le_bytes(*pair) };
     let units: Vec<u16> = rest.as_chunks::<2>().0.iter().map(unit).collect();
     Some(String::from_utf16_lossy(&units))
+}
+
+/// The error of bytes that are no JSON, with what they look like instead.
+pub(crate) fn explained(error: json::JsonError, bytes: &[u8]) -> Reject {
+    let mut reject = Reject::from(error);
+    if reject.code == Code::NotJson {
+        if utf16(bytes).is_some() {
+            reject.reason.push_str("; the bytes look like UTF-16, and JSON is sent as UTF-8");
+        } else if let Some(charset) = latin1(bytes) {
+            reject.reason.push_str(charset);
+        }
+    }
+    reject
+}
+
+/// Text with a few bytes of another encoding in it.
+fn latin1(bytes: &[u8]) -> Option<&'static str> {
+    let starts = matches!(bytes.first(), Some(b'{' | b'[' | b' ' | b'\n' | b'"'));
+    (starts && std::str::from_utf8(bytes).is_err())
+        .then_some("; the text is of another encoding, such as Latin-1, or damaged, and JSON is sent as UTF-8")
 }
 
 /// The clean text, when anything had to go.

@@ -16,4 +16,5 @@ mod house;
 mod import;
 mod real_kafka;
 mod real_kafka_faults;
+mod service;
 mod support;

@@ -115,7 +115,7 @@ async fn handle(args: &HandleArgs, action: Action) -> Result<ExitCode> {
     let at_us = chrono::Utc::now().timestamp_micros();
     alert_actions::append(
         &alert_actions::open(&lake)?,
-        &AlertAction { alert_ids: &alert_ids, action, reason: &args.reason, who: &args.who, at_us },
+        &AlertAction { alert_ids: &alert_ids, action, reason: &args.told.reason, who: &args.told.who, at_us },
     )?;
     for id in &alert_ids {
         tell::line(&format!(

@@ -10,7 +10,9 @@ use query::Format;
 use schemas::adapters::Adapter;
 
 pub(crate) use self::alerts::{AlertsCommand, AlertsListArgs, HandleArgs};
-pub(crate) use self::rules::{BacktestArgs, BaselinesCommand, BaselinesShowArgs, DetectArgs, ReportArgs, RuleRunArgs, RulesCommand};
+pub(crate) use self::rules::{
+    BacktestArgs, BaselinesCommand, BaselinesShowArgs, DetectArgs, PromoteArgs, ReportArgs, RuleRunArgs, RulesCommand, ToldArgs,
+};
 use crate::config::Config;
 
 /// Audit-log pipeline and anomaly detector for AI agents.
@@ -52,7 +54,7 @@ pub(crate) enum Command {
     },
     /// Write labelled synthetic traffic: `<adapter>.jsonl` and `labels.jsonl`.
     Generate(GenerateArgs),
-    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts, alert_actions, incidents, observations, acts, lost_calls, coverage. DESCRIBE shows their columns.
+    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts, alert_actions, rule_actions, incidents, observations, acts, lost_calls, coverage. DESCRIBE shows their columns.
     Query(QueryArgs),
     /// Recompute every leaf, root, count and range of a lake and compare them with its seals.
     Verify(VerifyArgs),

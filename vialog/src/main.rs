@@ -12,6 +12,7 @@ mod detection;
 mod doctor;
 mod generate;
 mod matrix;
+mod promotion;
 mod report;
 mod rules;
 mod sources;

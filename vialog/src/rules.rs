@@ -21,9 +21,9 @@ use serde_json::json;
 
 use crate::args::{BacktestArgs, Output, RuleRunArgs, RulesCommand};
 use crate::detection::{self, Setup};
-use crate::{alerts, report, tell};
+use crate::{alerts, promotion, report, tell};
 
-const DAY_US: i64 = 86_400_000_000;
+pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// Between event ids in one text.
 const SEPARATOR: char = '\u{1f}';
 
@@ -41,6 +41,8 @@ pub(crate) async fn run(command: &RulesCommand) -> Result<ExitCode> {
         }
         RulesCommand::ImportSigma { out, files } => import_sigma(out, files),
         RulesCommand::Backtest(args) => backtest(args).await,
+        RulesCommand::Promote(args) => promotion::promote(args).await,
+        RulesCommand::Demote { lake, told, name } => promotion::demote(lake, told, name).await,
         RulesCommand::Report(args) => report::run(args).await,
         RulesCommand::Replay { run, alert } => replay(run, alert).await,
     }
@@ -201,7 +203,7 @@ async fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
     Ok(ExitCode::from(u8::from(failed > 0)))
 }
 
-fn print(report: &Backtest, format: Output) -> Result<()> {
+pub(crate) fn print(report: &Backtest, format: Output) -> Result<()> {
     if format == Output::Json {
         let examples: Vec<_> = report
             .examples

@@ -3,7 +3,7 @@
 use clap::{Args, Subcommand, ValueEnum};
 use lake::alert_actions::Disposition;
 
-use super::{LakeArgs, Output};
+use super::{LakeArgs, Output, ToldArgs};
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum AlertsCommand {
@@ -85,12 +85,8 @@ pub(crate) struct AlertsListArgs {
 pub(crate) struct HandleArgs {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
-    /// Who does it.
-    #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(crate) who: String,
-    /// Why.
-    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
-    pub(crate) reason: String,
+    #[command(flatten)]
+    pub(crate) told: ToldArgs,
     /// Ids, or their first digits.
     #[arg(required = true)]
     pub(crate) ids: Vec<String>,

@@ -47,6 +47,17 @@ pub(crate) enum RulesCommand {
     },
     /// Say what rules would have found in stored history. Writes no alerts.
     Backtest(BacktestArgs),
+    /// Take a rule out of the shadow: its alerts are open ones from then on. Shows first what it would have found.
+    Promote(PromoteArgs),
+    /// Put a promoted rule back into the shadow.
+    Demote {
+        #[command(flatten)]
+        lake: LakeArgs,
+        #[command(flatten)]
+        told: ToldArgs,
+        /// Name of the rule.
+        name: String,
+    },
     /// Say how good rules are: the alerts of a lake against labels. Writes nothing.
     Report(ReportArgs),
     /// Give an alert again from what it recorded, and compare.
@@ -88,6 +99,36 @@ pub(crate) struct BacktestArgs {
     pub(crate) to: chrono::NaiveDate,
     /// Names of rules. [default: all]
     pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PromoteArgs {
+    #[command(flatten)]
+    pub(crate) run: RuleRunArgs,
+    #[command(flatten)]
+    pub(crate) told: ToldArgs,
+    /// First day of what is shown. [default: 30 days before the last]
+    #[arg(long, value_name = "DAY")]
+    pub(crate) from: Option<chrono::NaiveDate>,
+    /// Last day of what is shown, included. [default: today]
+    #[arg(long, value_name = "DAY")]
+    pub(crate) to: Option<chrono::NaiveDate>,
+    /// Do it; without it, only show.
+    #[arg(long)]
+    pub(crate) yes: bool,
+    /// Name of the rule.
+    pub(crate) name: String,
+}
+
+/// Who did something, and why.
+#[derive(Debug, Args)]
+pub(crate) struct ToldArgs {
+    /// Who does it.
+    #[arg(long, env = "USER", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) who: String,
+    /// Why.
+    #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    pub(crate) reason: String,
 }
 
 #[derive(Debug, Args)]

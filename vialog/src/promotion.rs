@@ -1,0 +1,64 @@
+//! `rules promote` and `rules demote`: out of the shadow and back. A rule in shadow is judged by what it would have found
+//! before anybody has to look at its alerts.
+
+use std::process::ExitCode;
+
+use anyhow::{Result, bail};
+use chrono::{Days, NaiveDate, Utc};
+use detector::again;
+use lake::Lake;
+use lake::rule_actions::{self, PROMOTED_SQL, RuleAction};
+use query::Session;
+
+use crate::args::{LakeArgs, PromoteArgs, ToldArgs};
+use crate::detection::Setup;
+use crate::rules::{DAY_US, print};
+use crate::tell;
+
+/// Days that are shown where none are named.
+const SHOWN_DAYS: u64 = 30;
+
+/// Shows what a rule would have found, and promotes it when told to.
+pub(crate) async fn promote(args: &PromoteArgs) -> Result<ExitCode> {
+    let mut setup = Setup::read(&args.run)?;
+    setup.rules.retain(|rule| rule.name == args.name);
+    let Some(rule) = setup.rules.first().cloned() else { bail!("there is no rule `{}`; `vialog rules list` shows them", args.name) };
+    if !rule.is_shadow() {
+        bail!("`{}` is not in shadow: its status is `{}`, so its alerts are open ones", rule.name, rule.status);
+    }
+    let to = args.to.unwrap_or_else(|| Utc::now().date_naive());
+    let from = args.from.unwrap_or(to - Days::new(SHOWN_DAYS));
+    let us = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
+    let now_us = Utc::now().timestamp_micros();
+    for report in again::backtest(&setup.detector(), (us(from), us(to) + DAY_US), now_us).await? {
+        print(&report, args.run.format)?;
+        if let Some(why) = report.failed.or(report.blind) {
+            bail!("`{}` cannot judge this data ({why}), so it stays in shadow", rule.name);
+        }
+    }
+    if !args.yes {
+        tell::line(&format!("nothing was changed; with --yes the alerts of `{}` are open ones from now on", rule.name))?;
+        return Ok(ExitCode::SUCCESS);
+    }
+    act(&setup.lake, &args.told, (&rule.name, rule.version), true)?;
+    tell::line(&format!("`{}` is promoted: its alerts are open ones from now on", rule.name))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Puts a promoted rule back.
+pub(crate) async fn demote(lake: &LakeArgs, told: &ToldArgs, name: &str) -> Result<ExitCode> {
+    let lake = Lake::open(lake.at()?)?;
+    let promoted = Session::open(&lake).await?.texts(PROMOTED_SQL).await?;
+    if !promoted.iter().any(|row| row[0] == name) {
+        bail!("`{name}` is not promoted");
+    }
+    act(&lake, told, (name, 0), false)?;
+    tell::line(&format!("`{name}` is back in shadow"))?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn act(lake: &Lake, told: &ToldArgs, (rule, rule_version): (&str, i32), is_promotion: bool) -> Result<()> {
+    let at_us = Utc::now().timestamp_micros();
+    let action = RuleAction { rule, rule_version, is_promotion, reason: &told.reason, who: &told.who, at_us };
+    Ok(rule_actions::append(&rule_actions::open(lake)?, &action)?)
+}
