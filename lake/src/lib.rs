@@ -44,7 +44,8 @@ mod upkeep_test;
 pub mod verify;
 pub mod views;
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use identity::Identity;
 pub use layout::TableName;
@@ -100,6 +101,8 @@ pub enum LakeError {
 pub struct Lake {
     place: Place,
     keys: Arc<Keys>,
+    /// Tables that were opened: what is known of them is only brought up to date the next time.
+    tables: Arc<Mutex<BTreeMap<TableName, Table>>>,
     #[cfg(debug_assertions)]
     fault: Option<faults::Fault>,
 }
@@ -150,6 +153,7 @@ impl Lake {
         Self {
             place,
             keys: Arc::new(keys),
+            tables: Arc::default(),
             #[cfg(debug_assertions)]
             fault: None,
         }
@@ -177,7 +181,14 @@ impl Lake {
         if let Some(fault) = self.fault.filter(|_| name == TableName::Events) {
             return Table::over(Arc::new(faults::FaultyFiles::new(place.files(), fault)), place, spec);
         }
-        Table::open(place, spec)
+        let known = self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        if let Some(table) = known {
+            table.refresh()?;
+            return Ok(table);
+        }
+        let table = Table::open(place, spec)?;
+        self.tables.lock().unwrap_or_else(PoisonError::into_inner).insert(name, table.clone());
+        Ok(table)
     }
 }
 

@@ -4,7 +4,8 @@
 //! a single event. Rules of every commit run as soon as one lands, the others at their own pace (`every_seconds`), after
 //! baselines have learnt. A lake that cannot be read is tried again; a rule that fails is an alert of its own.
 //!
-//! Limits: looks for commits every 200 ms, tries again after 5 s, asks once a minute what rules cannot judge.
+//! Limits: looks for commits every 50 ms, tries again after 5 s, asks once a minute what rules cannot judge. Rules over history rest as
+//! long as they worked, so that they never take more than half of a core.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -19,7 +20,7 @@ use lake::events;
 use crate::detection::{Setup, tell_alert};
 
 /// How often commits are looked for.
-const POLL: Duration = Duration::from_millis(200);
+const POLL: Duration = Duration::from_millis(50);
 /// How long after its last run a rule of every commit runs without one: what it waits for may have settled.
 const SETTLED_EVERY: Duration = Duration::from_secs(2);
 /// How often rules are asked what they cannot judge.
@@ -51,7 +52,7 @@ pub(crate) async fn watch(setup: Setup, as_json: bool, stop: Arc<AtomicBool>) ->
 struct Lane {
     setup: Arc<Setup>,
     as_json: bool,
-    learns: bool,
+    reach: Reach,
     /// Each with when it ran last.
     rules: Vec<(Rule, Option<Instant>)>,
     /// The newest commit at the last run.
@@ -62,13 +63,17 @@ struct Lane {
 impl Lane {
     fn new(setup: &Arc<Setup>, reach: Reach, as_json: bool) -> Self {
         let rules = setup.rules.iter().filter(|rule| rule.reach() == reach).map(|rule| (rule.clone(), None)).collect();
-        Self { setup: Arc::clone(setup), as_json, learns: reach == Reach::Baselines, rules, seen: None, counted: None }
+        Self { setup: Arc::clone(setup), as_json, reach, rules, seen: None, counted: None }
     }
 
     async fn run(mut self, stop: &AtomicBool) -> Result<()> {
         while !stop.load(Ordering::Relaxed) {
+            let clock = Instant::now();
             let pause = match self.step().await {
-                Ok(report) => self.tell(&report)?,
+                Ok(report) => {
+                    self.tell(&report)?;
+                    if self.reach == Reach::NewEvents { POLL } else { POLL.max(clock.elapsed()) }
+                }
                 Err(error) => {
                     let error = anyhow::Error::from(error);
                     tracing::error!("cannot run rules: {error:#}; tried again in {} s", RETRY_AFTER.as_secs());
@@ -90,7 +95,8 @@ impl Lane {
             return Ok(RunReport::default());
         }
         let counts = self.counted.is_none_or(|counted| now - counted >= COUNTED_EVERY);
-        let detector = Detector { learns: self.learns, counts, ..Detector::new(&self.setup.lake, &rules, &self.setup.inventory) };
+        let detector =
+            Detector { learns: self.reach == Reach::Baselines, counts, ..Detector::new(&self.setup.lake, &rules, &self.setup.inventory) };
         let now_us = chrono::Utc::now().timestamp_micros();
         let report = detector.run(now_us, now_us).await?;
         self.rules.iter_mut().filter(|(rule, _)| rules.iter().any(|ran| ran.name == rule.name)).for_each(|(_, ran)| *ran = Some(now));
@@ -101,8 +107,8 @@ impl Lane {
         Ok(report)
     }
 
-    /// Says what came of a run, and how long to wait for the next.
-    fn tell(&self, report: &RunReport) -> Result<Duration> {
+    /// Says what came of a run.
+    fn tell(&self, report: &RunReport) -> Result<()> {
         report.alerts.iter().try_for_each(|alert| tell_alert(alert, self.as_json))?;
         for (rule, why) in report.failed() {
             tracing::error!(rule, why, "a rule failed; the others ran");
@@ -110,7 +116,7 @@ impl Lane {
         for (rule, why) in report.blind() {
             tracing::warn!(rule, why, "a rule cannot see");
         }
-        Ok(POLL)
+        Ok(())
     }
 }
 

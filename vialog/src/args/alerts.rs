@@ -57,11 +57,11 @@ impl From<DispositionArg> for Disposition {
 pub(crate) struct AlertsListArgs {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
-    /// open, acknowledged, closed or shadow.
-    #[arg(long)]
+    /// Only alerts in this state.
+    #[arg(long, value_parser = ["open", "acknowledged", "closed", "shadow"])]
     pub(crate) status: Option<String>,
-    /// low, medium, high or critical.
-    #[arg(long)]
+    /// Only alerts of this severity.
+    #[arg(long, value_parser = ["low", "medium", "high", "critical"])]
     pub(crate) severity: Option<String>,
     /// Name of a rule.
     #[arg(long)]
@@ -71,14 +71,20 @@ pub(crate) struct AlertsListArgs {
     pub(crate) entity: Option<String>,
     #[arg(long)]
     pub(crate) tenant: Option<String>,
-    /// Not before this moment (RFC 3339).
-    #[arg(long, value_name = "T")]
+    /// Not before this day, or this moment (RFC 3339).
+    #[arg(long, value_name = "T", value_parser = moment)]
     pub(crate) since: Option<chrono::DateTime<chrono::Utc>>,
     /// At most this many.
     #[arg(long, default_value_t = 50)]
     pub(crate) limit: usize,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
+}
+
+/// A moment, or the beginning of a day in UTC.
+fn moment(text: &str) -> Result<chrono::DateTime<chrono::Utc>, String> {
+    let day = text.parse::<chrono::NaiveDate>().map(|day| day.and_time(chrono::NaiveTime::MIN).and_utc());
+    day.or_else(|_| text.parse()).map_err(|_| format!("write a day as 2026-01-31, or a moment as 2026-01-31T08:00:00Z, not `{text}`"))
 }
 
 #[derive(Debug, Args)]
