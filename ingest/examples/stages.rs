@@ -11,6 +11,7 @@ use lake::{Lake, follow, leaves};
 use schemas::adapters::Adapter;
 use schemas::batch::RowsBuilder;
 use schemas::decode::{Decoder, Record, Source};
+use schemas::privacy::Privacy;
 use schemas::redact::Redactor;
 use sha2::{Digest, Sha256};
 
@@ -40,7 +41,13 @@ async fn main() -> Result<(), Failure> {
     let folder = std::env::temp_dir().join(format!("vialog-stages-{}", std::process::id()));
     let lake = Lake::open_or_create(folder.join("lake").to_string_lossy(), "development")?;
     let adapter = Adapter::by_name(name).ok_or("no such adapter")?;
-    let source = Source { adapter, tenant: "default".into(), instance: "bench".into(), environment: "development".into() };
+    let source = Source {
+        adapter,
+        tenant: "default".into(),
+        instance: "bench".into(),
+        environment: "development".into(),
+        privacy: Privacy::default(),
+    };
     let (mut times, mut first, mut bytes) = (Times::default(), 0, 0);
     for (i, record) in records.iter().enumerate() {
         bytes += record.len() + 1024;
@@ -67,7 +74,9 @@ fn batch(lake: &Lake, source: &Source, records: &[&[u8]], first: usize, times: &
     let keys = lake.keys();
     let parse = schemas::json::parse;
     timed(&mut times.parse, || records.iter().for_each(|record| drop(black_box(parse(record)))));
-    let redact = |record: &[u8]| parse(record).map(|mut json| black_box(Redactor::of_record(keys, "default", record).element(&mut json)));
+    let redact = |record: &[u8]| {
+        parse(record).map(|mut json| black_box(Redactor::new(keys, "default", &source.privacy).of_record(record).element(&mut json)))
+    };
     timed(&mut times.redact, || records.iter().for_each(|record| drop(redact(record))));
     let hash = |record: &[u8]| black_box(keys.payload_mac(&Sha256::digest(record).into()));
     timed(&mut times.hash, || records.iter().for_each(|record| drop(hash(record))));

@@ -9,6 +9,7 @@ use schemas::adapters::Adapter;
 use schemas::batch::RowsBuilder;
 use schemas::decode::{Decoder, Record, Source};
 use schemas::keys::Keys;
+use schemas::privacy::Privacy;
 use schemas::redact::Redactor;
 
 fn record(payload: &[u8]) -> Record<'_> {
@@ -23,7 +24,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let lines: Vec<&[u8]> = text.split(|b| *b == b'\n').filter(|line| !line.is_empty()).collect();
     let seconds = rest.first().map_or(Ok(2), |s| s.parse())?;
     let keys = Keys::from_master(&[7; 32]);
-    let source = Source { adapter, tenant: "default".into(), instance: "bench".into(), environment: "development".into() };
+    let source = Source {
+        adapter,
+        tenant: "default".into(),
+        instance: "bench".into(),
+        environment: "development".into(),
+        privacy: Privacy::default(),
+    };
     let decoder = Decoder { source: &source, keys: &keys };
     let only = rest.get(1);
     let rate = |what: &str, each: &mut dyn FnMut(&[u8])| {
@@ -46,7 +53,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     rate("parse", &mut |line| drop(black_box(schemas::json::parse(line))));
     rate("redact", &mut |line| {
         if let Ok(mut json) = schemas::json::parse(line) {
-            black_box(Redactor::of_record(&keys, "default", line).element(&mut json));
+            black_box(Redactor::new(&keys, "default", &decoder.source.privacy).of_record(line).element(&mut json));
         }
     });
     rate("decode", &mut |line| drop(black_box(decoder.decode(&record(line), 1_700_000_000_000_000))));

@@ -16,6 +16,7 @@ use crate::envelope::{self, Element};
 use crate::json::Json;
 use crate::kept::{self, Allowance, MAX_RAW_BYTES, Raw, Sha256Digest};
 use crate::keys::{Keys, hex};
+use crate::privacy::Privacy;
 use crate::reader::Reader;
 use crate::redact::Redactor;
 use crate::reject::{Code, Reject};
@@ -93,6 +94,8 @@ pub struct Source {
     pub instance: String,
     /// Environment of the lake.
     pub environment: String,
+    /// What personal data is taken out.
+    pub privacy: Privacy,
 }
 
 /// Decodes records of one feed.
@@ -138,7 +141,7 @@ impl Decoder<'_> {
         if let Some(reject) = self.wrong_environment(record) {
             return vec![self.rejection(&reject, &unpacked.bytes)];
         }
-        let redactor = Redactor::of_record(self.keys, &self.source.tenant, &unpacked.bytes);
+        let redactor = self.redactor().of_record(&unpacked.bytes);
         let whole = Whole { record, payload, sha256, redactor };
         if let Some((form, json)) = self.source.adapter.other_form(&unpacked.bytes, record.headers()) {
             let taken_off: Vec<&'static str> = unpacked.taken_off.iter().copied().chain([form]).collect();
@@ -174,7 +177,8 @@ impl Decoder<'_> {
         let params = self.source.adapter.params_as_came(&json, self.keys);
         let content_id = self.source.adapter.needs_content_id(&json).then(|| self.content_id(&json));
         let repeated = json.repeated_key().map(|key| redactor.text(key).into_owned());
-        let redacted_paths = self.source.adapter.redact(&mut json, redactor);
+        let mut redacted_paths = redactor.at_paths(&mut json);
+        redacted_paths.extend(self.source.adapter.redact(&mut json, redactor));
         let reader = Reader::new(&json);
         let input = Input { reader: &reader, params, headers: record.headers(), keys: self.keys };
         let drafts = match self.source.adapter.adapt(&input) {
@@ -234,6 +238,10 @@ impl Decoder<'_> {
         Ok(row)
     }
 
+    fn redactor(&self) -> Redactor<'_> {
+        Redactor::new(self.keys, &self.source.tenant, &self.source.privacy)
+    }
+
     fn content_id(&self, json: &Json<'_>) -> String {
         self.keys.content_id(self.source.adapter.name(), &json.canonical())
     }
@@ -249,11 +257,11 @@ impl Decoder<'_> {
     }
 
     fn rejection(&self, reject: &Reject, bytes: &[u8]) -> Box<Row> {
-        let redactor = Redactor::new(self.keys, &self.source.tenant);
+        let redactor = self.redactor();
         let mut row = Box::new(Row {
             row_kind: Some(REJECTION.into()),
             reason_code: Some(reject.code.as_str().into()),
-            reason: Some(redactor.text(&reject.reason).into_owned()),
+            reason: Some(redactor.loose_text(&reject.reason).into_owned()),
             parse_status: Some("rejected".into()),
             ..Row::default()
         });
@@ -278,7 +286,7 @@ impl Decoder<'_> {
         row.ingest_time = Some(now_us);
         row.ingest_date = Some(time::day_of(now_us));
         if let Some(kafka) = record.kafka {
-            stamp_kafka(row, record, &kafka, &Redactor::new(self.keys, &source.tenant));
+            stamp_kafka(row, record, &kafka, &self.redactor());
         }
         let event_time = *row.event_time.get_or_insert(row.kafka_timestamp.unwrap_or(now_us));
         row.event_date = Some(time::day_of(event_time));
@@ -346,7 +354,7 @@ fn stamp_kafka(row: &mut Row, record: &Record<'_>, kafka: &KafkaFacts<'_>, redac
     row.kafka_offset = Some(record.offset);
     row.kafka_timestamp = kafka.timestamp_us.filter(|us| time::is_kept(*us));
     row.kafka_timestamp_type = Some(if kafka.log_append { "log_append_time" } else { "create_time" }.into());
-    row.kafka_key = kafka.key.map(|key| key[..key.len().min(MAX_KAFKA_BYTES)].to_vec());
+    row.kafka_key = kafka.key.map(|key| kept::refused(redactor, key)).map(|key| key[..key.len().min(MAX_KAFKA_BYTES)].to_vec());
     let (headers, cut) = headers_kept(kafka.headers, redactor);
     row.kafka_headers = (!headers.is_empty()).then_some(headers);
     if let (Some(us), None) = (kafka.timestamp_us, row.kafka_timestamp) {

@@ -23,6 +23,22 @@ pub(crate) fn hides(text: &str, is_found: &impl Fn(&str) -> bool) -> bool {
     hides_below(text, is_found, MAX_LAYERS)
 }
 
+/// A text with what `instead` says in the place of its words; `None` when nothing changes.
+pub(crate) fn words_replaced(text: &str, instead: &impl Fn(&str) -> Option<String>) -> Option<String> {
+    if memchr(b'%', text.as_bytes()).is_none() && words(text).next().is_none() {
+        return None;
+    }
+    let (mut out, mut is_changed) = (String::with_capacity(text.len()), false);
+    for piece in text.split_inclusive(is_between) {
+        let (word, end) = piece.split_at(piece.trim_end_matches(is_between).len());
+        let other = instead(word);
+        is_changed |= other.is_some();
+        out.push_str(other.as_deref().unwrap_or(word));
+        out.push_str(end);
+    }
+    is_changed.then_some(out)
+}
+
 fn hides_below(text: &str, is_found: &impl Fn(&str) -> bool, layers: usize) -> bool {
     if layers == 0 {
         return false;
@@ -37,10 +53,14 @@ fn without_percent(text: &str) -> Option<String> {
     (plain != text).then_some(plain)
 }
 
+/// Whether a character ends a word.
+fn is_between(c: char) -> bool {
+    c.is_whitespace() || matches!(c, ',' | ';' | ':' | '"' | '\'' | '&')
+}
+
 /// Words that may be Base64. A text without a long one is told by its length.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let words =
-        (text.len() >= MIN_BASE64).then(|| text.split(|c: char| c.is_whitespace() || matches!(c, ',' | ';' | ':' | '"' | '\'' | '&')));
+    let words = (text.len() >= MIN_BASE64).then(|| text.split(is_between));
     words.into_iter().flatten().filter(|word| (MIN_BASE64..=MAX_BASE64).contains(&word.len()))
 }
 

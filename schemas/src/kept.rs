@@ -82,7 +82,7 @@ impl Allowance {
     }
 }
 
-/// Bytes of a refused record without the secrets that can be found in them.
+/// Bytes of a refused record without the secrets and the personal data that can be found in them.
 pub(crate) fn refused<'b>(redactor: &Redactor<'_>, bytes: &'b [u8]) -> Cow<'b, [u8]> {
     if let Some(text) = utf16(bytes) {
         return match redacted(redactor, &text) {
@@ -144,7 +144,7 @@ fn redacted(redactor: &Redactor<'_>, text: &str) -> Option<String> {
         return (!redactor.element(&mut json).paths.is_empty()).then(|| json.compact());
     }
     let by_line: String = text.split_inclusive('\n').map(|line| redacted_line(redactor, line)).collect();
-    let clean = redactor.text(&by_line);
+    let clean = redactor.loose_text(&by_line);
     (clean != text).then(|| clean.into_owned())
 }
 

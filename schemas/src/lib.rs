@@ -2,8 +2,8 @@
 //!
 //! No IO, no clock, no DataFusion: bytes and facts come in, rows go out. In reading order:
 //! [`columns`] (what is kept), [`decode`] (one record to rows), [`adapters`] (one vendor each),
-//! [`envelope`], [`json`], [`time`] (how bytes are read), [`redact`] and [`keys`] (what is never
-//! stored), [`batch`] (rows to Arrow).
+//! [`envelope`], [`json`], [`time`] (how bytes are read), [`redact`], [`privacy`] and [`keys`] (what
+//! is never stored), [`batch`] (rows to Arrow).
 
 pub mod adapters;
 pub mod batch;
@@ -20,10 +20,13 @@ mod kept;
 pub mod keys;
 pub mod mapping;
 mod otlp;
+mod personal;
+pub mod privacy;
 pub mod protobuf;
 pub mod reader;
 pub mod redact;
 pub mod reject;
+mod secrets;
 pub mod time;
 mod way;
 

@@ -16,6 +16,20 @@ pub(crate) enum Way<'w> {
 }
 
 impl Way<'_> {
+    /// All steps, outermost first.
+    pub(crate) fn steps(&self) -> Vec<String> {
+        let mut steps = match self {
+            Way::Top => return Vec::new(),
+            Way::Key(up, _) | Way::Index(up, _) => up.steps(),
+        };
+        steps.push(match self {
+            Way::Key(_, key) => (*key).to_owned(),
+            Way::Index(_, index) => index.to_string(),
+            Way::Top => String::new(),
+        });
+        steps
+    }
+
     /// All steps, each with the separator before it.
     pub(crate) fn written(&self, separator: char) -> String {
         let mut out = String::new();

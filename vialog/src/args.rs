@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lake::LakeAt;
 use query::Format;
 use schemas::adapters::Adapter;
+use schemas::privacy::Privacy;
 
 pub(crate) use self::alerts::{AlertsCommand, AlertsListArgs, HandleArgs};
 pub(crate) use self::rules::{
@@ -106,6 +107,11 @@ impl LakeArgs {
             (None, Some(file)) => Ok(self.storage.complete(Config::read(file)?.lake)),
             (None, None) => bail!("name a lake with --lake or --config"),
         }
+    }
+
+    /// The policy of the configuration; the usual one when there is none.
+    pub(crate) fn privacy(&self) -> Result<Privacy> {
+        self.config.as_ref().map_or_else(|| Ok(Privacy::default()), |file| Ok(Config::read(file)?.privacy))
     }
 }
 

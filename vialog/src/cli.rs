@@ -191,6 +191,7 @@ async fn import(args: &ImportArgs) -> Result<ExitCode> {
         instance: args.instance.clone().unwrap_or_else(|| adapter.name().into()),
         adapter,
         environment: args.environment.clone(),
+        privacy: args.lake.privacy()?,
     };
     let lake = Lake::open_or_create(args.lake.at()?, &args.environment)?;
     let bar = std::io::stderr().is_terminal().then(|| {

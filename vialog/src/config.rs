@@ -17,6 +17,7 @@ use lake::LakeAt;
 use schemas::adapters::Adapter;
 use schemas::decode::Source;
 use schemas::mapping::Mapping;
+use schemas::privacy::Privacy;
 use serde::Deserialize;
 
 #[derive(Debug, Deserialize)]
@@ -29,6 +30,7 @@ struct RawConfig {
     ingest: RawIngest,
     #[serde(default)]
     detector: RawDetector,
+    privacy: Option<RawPrivacy>,
     #[serde(default)]
     source: Vec<RawSource>,
 }
@@ -94,6 +96,18 @@ impl From<RawOnGap> for OnGap {
     }
 }
 
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawPrivacy {
+    kinds: Option<Vec<String>>,
+    #[serde(default)]
+    names: Vec<String>,
+    #[serde(default)]
+    paths: Vec<String>,
+    #[serde(default)]
+    keep: Vec<String>,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RawSource {
@@ -122,6 +136,8 @@ pub(crate) struct Config {
     pub(crate) lake: LakeAt,
     /// The ingest worker, when `[kafka]` is there.
     pub(crate) worker: Option<WorkerConfig>,
+    /// What personal data is taken out; of every source, and of what is imported.
+    pub(crate) privacy: Privacy,
     /// Folder of what is known of identities.
     pub(crate) inventory: Option<std::path::PathBuf>,
     /// Zone of whoever is not listed there.
@@ -149,7 +165,9 @@ impl Config {
         if let Some(fault) = raw.detector.zone.as_deref().and_then(detector::inventory::zone_fault) {
             bail!("[detector] zone: {fault}");
         }
-        let feeds = raw.source.iter().map(|source| feed(source, &raw.environment)).collect::<Result<Vec<_>>>()?;
+        let privacy = privacy(raw.privacy.unwrap_or_default()).context("[privacy]")?;
+        let whose = (raw.environment.as_str(), &privacy);
+        let feeds = raw.source.iter().map(|source| feed(source, whose)).collect::<Result<Vec<_>>>()?;
         let flush = flush(&raw.ingest)?;
         let set = |kafka: &RawKafka| FIXED.iter().map(|(key, _)| *key).find(|key| kafka.properties.contains_key(*key));
         if let Some(key) = raw.kafka.as_ref().and_then(set) {
@@ -171,6 +189,7 @@ impl Config {
             environment: raw.environment,
             lake: LakeAt { uri: raw.lake.uri, key_file: raw.lake.key_file, properties: raw.lake.properties },
             worker,
+            privacy,
             inventory: raw.detector.inventory,
             zone: raw.detector.zone,
             rules: raw.detector.rules,
@@ -212,7 +231,14 @@ pub(crate) fn environment(name: &str) -> Result<String, anyhow::Error> {
     Ok(name.to_owned())
 }
 
-fn feed(raw: &RawSource, environment: &str) -> Result<Feed> {
+/// The policy; what it does not say is as without one.
+fn privacy(raw: RawPrivacy) -> Result<Privacy> {
+    let usual = Privacy::default();
+    let policy = raw.kinds.map_or(Ok(usual.clone()), |kinds| usual.with_kinds(&kinds))?;
+    Ok(policy.with_names(&raw.names)?.with_paths(&raw.paths)?.keeping(&raw.keep)?)
+}
+
+fn feed(raw: &RawSource, (environment, privacy): (&str, &Privacy)) -> Result<Feed> {
     Ok(Feed {
         topic: raw.topic.clone(),
         incarnation: raw.incarnation.clone().unwrap_or_else(|| "1".into()),
@@ -225,6 +251,7 @@ fn feed(raw: &RawSource, environment: &str) -> Result<Feed> {
             tenant: raw.tenant.clone().unwrap_or_else(|| "default".into()),
             instance: raw.instance.clone().unwrap_or_else(|| raw.topic.clone()),
             environment: environment.to_owned(),
+            privacy: privacy.clone(),
         },
     })
 }
@@ -306,6 +333,8 @@ adapter = "okta"
             ("[kafka]", "[ingest]\nflush_age = \"soon\"\n[kafka]", "write it as"),
             ("[[source]]", "[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n[[source]]", "is a secret"),
             ("adapter = \"okta\"", "", "name an `adapter`"),
+            ("[kafka]", "[privacy]\nkinds = [\"cards\"]\n[kafka]", "is no kind; there are"),
+            ("[kafka]", "[privacy]\nnames = [\"patient name\"]\n[kafka]", "is no name"),
         ] {
             let error = format!("{:#}", Config::parse(&SMALLEST.replace(from, to)).unwrap_err());
             assert!(error.contains(expected), "{error}");

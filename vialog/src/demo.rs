@@ -26,6 +26,7 @@ use ingest::produce::{Outgoing, Producer};
 use lake::Lake;
 use lake::alerts::Alert;
 use schemas::decode::Source;
+use schemas::privacy::Privacy;
 
 use crate::generate;
 use crate::{config, report, tell};
@@ -219,6 +220,7 @@ fn start_worker(
             tenant: "default".into(),
             instance: (*adapter).into(),
             environment: ENVIRONMENT.into(),
+            privacy: Privacy::default(),
         };
         // Every demo starts with an empty broker, so its topics are new ones each time.
         Ok(Feed { topic, incarnation: lake::table::random_id(Utc::now().timestamp_millis()), source })

@@ -8,6 +8,7 @@ use crate::columns::{ColumnId, Row};
 use crate::decode::{Decoder, Record, Source};
 use crate::keys::{Keys, hex};
 use crate::mapping::MappingTest;
+use crate::privacy::Privacy;
 use crate::time::{self, TimeFormat};
 
 /// When the records of tests are decoded: 2026-11-01, microseconds.
@@ -47,7 +48,13 @@ pub fn run(adapter: &Adapter, test: &MappingTest) -> Vec<String> {
 /// The rows that an adapter makes of a record, under a key of tests.
 pub fn rows(adapter: &Adapter, bytes: &[u8]) -> Vec<Box<Row>> {
     let keys = Keys::from_master(&[7; 32]);
-    let source = Source { adapter: adapter.clone(), tenant: "default".into(), instance: "test".into(), environment: "development".into() };
+    let source = Source {
+        adapter: adapter.clone(),
+        tenant: "default".into(),
+        instance: "test".into(),
+        environment: "development".into(),
+        privacy: Privacy::default(),
+    };
     let record = Record { stream: "file:test", incarnation: "1", partition: 0, offset: 0, kafka: None, payload: Some(bytes) };
     Decoder { source: &source, keys: &keys }.decode(&record, NOW_US)
 }

@@ -11,6 +11,7 @@ use crate::envelope::{self, Element};
 use crate::json::Json;
 use crate::keys::{Keys, hex};
 use crate::mapping::{Origin, check};
+use crate::privacy::Privacy;
 use crate::reader::Reader;
 use crate::redact::Redactor;
 
@@ -69,7 +70,8 @@ fn first_element(adapter: &Adapter, record: &[u8]) -> Option<Json<'static>> {
         None => first(envelope::elements(&bytes, adapter.kept_wrappers()).ok()?)?,
     };
     adapter.unpack(&mut json);
-    let redactor = Redactor::new(&keys, "default");
+    let privacy = Privacy::default();
+    let redactor = Redactor::new(&keys, "default", &privacy);
     adapter.redact(&mut json, &redactor);
     Some(json)
 }

@@ -12,7 +12,7 @@ mod expression;
 mod fault;
 mod file;
 mod found;
-mod path;
+pub(crate) mod path;
 
 use std::borrow::Cow;
 

@@ -39,6 +39,11 @@ impl Path {
         }
     }
 
+    /// Keys and places, outermost first.
+    pub(crate) fn steps(&self) -> &[String] {
+        &self.steps
+    }
+
     /// Whether it starts at the whole element wherever it is used.
     pub(crate) fn is_from_top(&self) -> bool {
         self.from_top

@@ -4,6 +4,7 @@ use schemas::Row;
 use schemas::adapters::Adapter;
 use schemas::decode::{Decoder, KafkaFacts, Record, Source};
 use schemas::keys::Keys;
+use schemas::privacy::Privacy;
 
 /// When the synthetic records are decoded: 2026-11-23T00:00:00Z.
 pub(crate) const NOW_US: i64 = 1_795_392_000_000_000;
@@ -26,7 +27,8 @@ pub(crate) struct Beside {
 
 /// The rows of a payload, after the law was held against them.
 pub(crate) fn decode(adapter: Adapter, payload: Option<&[u8]>, beside: &Beside) -> Vec<Box<Row>> {
-    let source = Source { adapter, tenant: "default".into(), instance: "one".into(), environment: "prod".into() };
+    let source =
+        Source { adapter, tenant: "default".into(), instance: "one".into(), environment: "prod".into(), privacy: Privacy::default() };
     let keys = Keys::from_master(&[7; 32]);
     let kafka = KafkaFacts {
         topic: "audit",
