@@ -361,4 +361,49 @@ mod tests {
         let (clean, _) = redacted(r#"{"nd_builtin_cache":{"opa.runtime":{"[]":{"env":{"DB":"x"}}}}}"#);
         assert!(!clean.contains("env"), "{clean}");
     }
+
+    fn by_policy(policy: &Privacy, text: &str) -> (String, Vec<String>) {
+        let keys = Keys::from_master(&[7; 32]);
+        let mut value = json::parse(text.as_bytes()).unwrap();
+        let done = Redactor::new(&keys, "default", policy).of_record(text.as_bytes()).element(&mut value);
+        (value.compact(), done.paths)
+    }
+
+    fn texts(texts: &[&str]) -> Vec<String> {
+        texts.iter().map(|text| (*text).to_owned()).collect()
+    }
+
+    #[test]
+    fn a_card_goes_wherever_it_stands_and_has_one_token() {
+        // The Base64 and the URL encoding say `card 4111 1111 1111 1111`; then whole texts go.
+        let (clean, paths) = by_policy(
+            &Privacy::default(),
+            r#"{"a":"4111111111111111","b":"pay 4111 1111 1111 1111 now","c":4111111111111111,"d":"{\"x\":\"4111-1111-1111-1111\"}",
+                "e":"Y2FyZCA0MTExIDExMTEgMTExMSAxMTEx","f":"card%204111%201111%201111%201111","4111111111111111":1,"iban":"DE89370400440532013000"}"#,
+        );
+        assert!(!clean.contains("1111") && !clean.contains("Y2Fy") && clean.contains("DE89370400440532013000"), "{clean}");
+        let token = &clean[clean.find("tok1.card.1.").unwrap()..][..38];
+        assert_eq!((clean.matches(token).count(), clean.matches("tok1.personal.1.").count()), (5, 2), "{clean}");
+        assert_eq!(paths[..6], ["/a", "/b", "/c", "/d/x", "/e", "/f"]);
+    }
+
+    #[test]
+    fn a_personal_name_takes_its_whole_value_and_a_kept_path_stays() {
+        let policy = Privacy::none().with_kinds(&texts(&["mail"])).unwrap().with_names(&texts(&["patient", "is-ill"])).unwrap();
+        let policy = policy.keeping(&texts(&["actor.", "to.*.mail"])).unwrap();
+        let (clean, paths) = by_policy(
+            &policy,
+            r#"{"actor":{"mail":"a@kept.example","patient":"kept-1"},"by":"b@gone.example","to":[{"mail":"c@kept.example"}],
+                "Patient":{"name":"gone-1"},"is_ill":true,"q":[["patient","gone-2"]],"p":{"name":"patient","value":"gone-3"},
+                "x":"{\"patient\":\"gone-4\", oops","y":null}"#,
+        );
+        assert!(!clean.contains("gone") && !clean.contains("true") && clean.matches("kept").count() == 3, "{clean}");
+        assert_eq!(paths, ["/by", "/Patient", "/is_ill", "/q", "/p/value", "/x"]);
+    }
+
+    #[test]
+    fn no_policy_takes_out_nothing_personal() {
+        let text = r#"{"a":"4111111111111111","b":"519-84-1234"}"#;
+        assert_eq!(by_policy(&Privacy::none(), text), (text.into(), vec![]));
+    }
 }

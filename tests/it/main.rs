@@ -14,6 +14,7 @@ mod exactly_once;
 mod foreign;
 mod house;
 mod import;
+mod privacy;
 mod real_kafka;
 mod real_kafka_faults;
 mod service;

@@ -1,6 +1,9 @@
 //! No secret is kept, also where the record is refused, damaged or made to hide one.
 
 use schemas::adapters::Adapter;
+use schemas::decode::{Decoder, Record, Source};
+use schemas::keys::Keys;
+use schemas::privacy::Privacy;
 
 use crate::law::{self, CANARY};
 use crate::{KEYCLOAK, TOOLHIVE, rows, with};
@@ -50,4 +53,44 @@ fn a_secret_in_the_arguments_of_a_tool_goes_from_every_column() {
 fn a_reason_and_a_fault_quote_no_secret() {
     let record = with(KEYCLOAK, "1795000000000", &format!("\"{CANARY}\""));
     assert!(!law::holds_text(&rows(Adapter::Keycloak, record)[0], "canary"));
+}
+
+#[test]
+fn a_card_goes_from_whatever_comes_with_a_record_and_from_what_is_refused() {
+    let card = "4111 1111 1111 1111";
+    let hidden = "Y2FyZCA0MTExIDExMTEgMTExMSAxMTEx";
+    let beside = law::Beside {
+        headers: vec![
+            ("note".into(), card.into()),
+            ("json".into(), format!("{{\"a\":\"{card}\"}}").into()),
+            ("hidden".into(), hidden.into()),
+        ],
+        key: Some(card.into()),
+        timestamp_us: Some(law::KAFKA_US),
+    };
+    let call = with(TOOLHIVE, r#"{"path":"/a/b"}"#, &format!(r#"{{"path":"/a/{card}","n":4111111111111111}}"#));
+    let hold = |adapter: Adapter, payload: &str| {
+        for row in law::decode(adapter, Some(payload.as_bytes()), &beside) {
+            let stands = |text: &str| law::holds_text(&row, text);
+            assert!(!stands(card) && !stands(hidden) && !stands("4111111111111111"), "{row:?}");
+        }
+    };
+    hold(Adapter::Toolhive, &call);
+    for refused in [format!("oops {card} {hidden} \"a\""), format!("{{\"x\":\"{card}\"}}")] {
+        Adapter::all().into_iter().for_each(|adapter| hold(adapter, &refused));
+    }
+}
+
+#[test]
+fn what_is_personal_by_its_path_goes_from_every_column() {
+    let privacy = Privacy::none().with_paths(&["data.request.params.arguments.*.name".into()]).unwrap();
+    let source =
+        Source { adapter: Adapter::Toolhive, tenant: "default".into(), instance: "one".into(), environment: "prod".into(), privacy };
+    let keys = Keys::from_master(&[7; 32]);
+    let payload = with(TOOLHIVE, r#"{"path":"/a/b"}"#, r#"{"patient":{"name":"canary","ward":"b"},"others":7}"#);
+    let record = Record { stream: "file:x", incarnation: "1", partition: 0, offset: 0, kafka: None, payload: Some(payload.as_bytes()) };
+    let rows = Decoder { source: &source, keys: &keys }.decode(&record, law::NOW_US);
+    assert!(!law::holds_text(&rows[0], "canary"));
+    assert_eq!(rows[0].params_redacted_paths.as_deref(), Some(&["/data/request/params/arguments/patient/name".to_owned()][..]));
+    assert!(rows[0].params_json.as_ref().unwrap().contains("tok1.personal.1."));
 }
