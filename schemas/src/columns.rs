@@ -280,7 +280,7 @@ columns! {
     plain text params_state: "`present`, `absent`, `disabled_at_source`, `dropped_oversize`, `truncated` or `redacted`.";
     plain texts params_redacted_paths: "Paths whose values were redacted.";
     plain texts arg_keys: "Names of the top-level arguments, sorted.";
-    sensitive structs dest_entities [DEST_FIELDS]: "Typed destinations found in the arguments: address, url, account, path, channel, host.";
+    sensitive structs dest_entities [DEST_FIELDS]: "Typed destinations found in the arguments: address, url, account, phone, path, channel, host, table.";
     plain text resource_type: "Type of the resource.";
     sensitive text resource_id: "Id of the resource.";
     sensitive text resource_uri: "URI of the resource.";

@@ -108,7 +108,8 @@ impl Adapter {
     pub fn version(&self) -> &str {
         match self {
             Self::Mapped(mapping) => &mapping.version,
-            _ => "2",
+            Self::Okta | Self::Keycloak => "2",
+            Self::Cerbos | Self::Opa | Self::Toolhive => "3",
         }
     }
 
