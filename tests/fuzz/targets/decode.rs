@@ -1,7 +1,10 @@
-//! Fuzz target: the first byte chooses the adapter and the headers, the rest is the payload. The rows keep the law.
+//! Fuzz target: the first byte chooses the adapter and the headers, the rest is the payload. The rows keep the law, and
+//! `serde_json` reads the payload as we do.
 
 #![no_main]
 
+#[path = "../../../schemas/tests/oracle/agree.rs"]
+mod agree;
 #[path = "../../../schemas/tests/hostile/law.rs"]
 mod law;
 
@@ -11,6 +14,7 @@ use schemas::adapters::Adapter;
 
 libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     let Some((first, payload)) = bytes.split_first() else { return };
+    agree::compare(payload);
     static ALL: LazyLock<Vec<Adapter>> = LazyLock::new(Adapter::all);
     let adapter = ALL[usize::from(*first) % ALL.len()].clone();
     let mut beside = law::Beside { timestamp_us: Some(law::KAFKA_US), ..Default::default() };
