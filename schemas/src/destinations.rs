@@ -90,10 +90,9 @@ fn walk(key: &str, value: &Json<'_>, depth: usize, found: &mut Found) {
             }
         }
         // Numbers of phones and accounts come as numbers too.
-        Json::Number(text) if text.bytes().all(|b| b.is_ascii_digit()) => match named(key) {
-            name @ (Named::Phone | Named::Account) => classify(name, text, found),
-            _ => {}
-        },
+        Json::Number(text) if matches!(named(key), Named::Phone | Named::Account) && text.bytes().all(|b| b.is_ascii_digit()) => {
+            classify(named(key), text, found);
+        }
         _ => {}
     }
 }

@@ -126,12 +126,12 @@ fn differences(adapter: &Adapter, record: &[u8], printed: &str) -> Vec<String> {
     if came.len() != again.len() {
         return vec![format!("{} rows against {}", came.len(), again.len())];
     }
-    let of_row = |(a, b): (&Box<Row>, &Box<Row>)| {
-        let (a, b) = (cells(adapter.name(), a), cells(adapter.name(), b));
-        let differ = |name: &&str| a[*name] != b[*name];
-        a.keys().copied().filter(|name| differ(&name)).map(|name| format!("{name}: {} against {}", a[name], b[name])).collect::<Vec<_>>()
+    let of_row = |(came, again): (&Row, &Row)| {
+        let (came, again) = (cells(adapter.name(), came), cells(adapter.name(), again));
+        let differ = came.iter().filter(|(name, text)| again.get(*name) != Some(*text));
+        differ.map(|(name, text)| format!("{name}: {text} against {}", again[name])).collect::<Vec<_>>()
     };
-    came.iter().zip(&again).flat_map(of_row).collect()
+    came.iter().map(AsRef::as_ref).zip(again.iter().map(AsRef::as_ref)).flat_map(of_row).collect()
 }
 
 #[test]
