@@ -11,8 +11,8 @@ use schemas::adapters::Adapter;
 use schemas::batch::RowsBuilder;
 use schemas::decode::{Decoder, Record, Source};
 use schemas::keys::Keys;
-use schemas::privacy::Privacy;
 use schemas::mapping::check;
+use schemas::privacy::Privacy;
 use schemas::redact::Redactor;
 
 /// When the records are decoded, microseconds.
@@ -86,7 +86,7 @@ fn stages(name: &str, text: &[u8], (seconds, only): (u64, Option<&String>)) -> R
     measure("parse", &mut |line| drop(black_box(schemas::json::parse(line))));
     measure("redact", &mut |line| {
         if let Ok(mut json) = schemas::json::parse(line) {
-            black_box(Redactor::of_record(&keys, "default", line).element(&mut json));
+            black_box(Redactor::new(&keys, "default", &source.privacy).of_record(line).element(&mut json));
         }
     });
     measure("decode", &mut |line| drop(black_box(decoder.decode(&record(line), NOW_US))));
