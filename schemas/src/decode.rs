@@ -14,7 +14,7 @@ use crate::derive::{ocsf, principal_path};
 use crate::draft::{Draft, Input};
 use crate::envelope::{self, Element};
 use crate::json::Json;
-use crate::kept::{self, Allowance, MAX_RAW_BYTES, Raw, Sha256Digest};
+use crate::kept::{self, Allowance, MAX_RAW_BYTES, Raw, Sha256Digest, Whole};
 use crate::keys::{Keys, hex};
 use crate::privacy::Privacy;
 use crate::reader::Reader;
@@ -34,8 +34,6 @@ const MAX_KAFKA_BYTES: usize = 4 << 10;
 const MAX_HEADERS: usize = 64;
 /// Most bytes of input that a sentence quotes.
 const MAX_QUOTED: usize = 128;
-/// Room for the text of an element of usual size.
-const RAW_GUESS_BYTES: usize = 2 << 10;
 /// `row_kind` of events.
 pub const EVENT: &str = "event";
 /// `row_kind` of rejections.
@@ -299,25 +297,6 @@ impl Decoder<'_> {
             row.revision = Some(0);
             row.principal_path = principal_path(row);
             (row.ocsf_class_uid, row.ocsf_activity_id) = ocsf(row);
-        }
-    }
-}
-
-/// A record, with what is made once for all of its elements.
-struct Whole<'r> {
-    record: &'r Record<'r>,
-    payload: &'r [u8],
-    sha256: Sha256Digest,
-    redactor: Redactor<'r>,
-}
-
-impl Whole<'_> {
-    /// What is kept of an element: its text, where it has one that nothing was taken out of, else as it prints.
-    fn raw<'t>(&self, text: Option<&'t [u8]>, json: &Json<'_>) -> Raw<'t> {
-        match text {
-            Some(text) if std::ptr::eq(text, self.payload) => Raw::of_record(text, self.sha256),
-            Some(text) => Raw::new(text),
-            None => Raw::new(json.compact_sized(RAW_GUESS_BYTES).into_bytes()),
         }
     }
 }

@@ -11,7 +11,8 @@ use std::borrow::Cow;
 use sha2::Digest;
 
 use crate::columns::Row;
-use crate::json;
+use crate::decode::Record;
+use crate::json::{self, Json};
 use crate::redact::Redactor;
 use crate::reject::{Code, Reject};
 
@@ -19,6 +20,8 @@ use crate::reject::{Code, Reject};
 pub(crate) const MAX_RAW_BYTES: usize = 1 << 20;
 /// Most bytes kept of all events of one element together, beyond [`MIN_RAW_BYTES`] each.
 const MAX_RAW_OF_ELEMENT: usize = 8 << 20;
+/// Room for the text of an element of usual size.
+const RAW_GUESS_BYTES: usize = 2 << 10;
 /// Bytes that every event keeps of its element.
 const MIN_RAW_BYTES: usize = 1 << 10;
 
@@ -55,6 +58,26 @@ impl<'r> Raw<'r> {
         row.raw_truncated = Some(is_cut);
         row.raw_sha256 = Some(if is_cut { sha256(kept) } else { self.sha256 }.to_vec());
         row.raw_payload = Some(kept.to_vec());
+    }
+}
+
+/// A record, with what is made once for all of its elements.
+#[derive(Debug)]
+pub(crate) struct Whole<'r> {
+    pub(crate) record: &'r Record<'r>,
+    pub(crate) payload: &'r [u8],
+    pub(crate) sha256: Sha256Digest,
+    pub(crate) redactor: Redactor<'r>,
+}
+
+impl Whole<'_> {
+    /// What is kept of an element: its text, where it has one that nothing was taken out of, else as it prints.
+    pub(crate) fn raw<'t>(&self, text: Option<&'t [u8]>, json: &Json<'_>) -> Raw<'t> {
+        match text {
+            Some(text) if std::ptr::eq(text, self.payload) => Raw::of_record(text, self.sha256),
+            Some(text) => Raw::new(text),
+            None => Raw::new(json.compact_sized(RAW_GUESS_BYTES).into_bytes()),
+        }
     }
 }
 
