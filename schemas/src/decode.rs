@@ -8,14 +8,14 @@
 //! 1 MiB an element; of the key and the headers 4 KiB each are kept.
 
 use crate::adapters::Adapter;
-use crate::cell::{Member, Struct};
 use crate::columns::Row;
 use crate::derive::{ocsf, principal_path};
 use crate::draft::{Draft, Input};
 use crate::envelope::{self, Element};
 use crate::json::Json;
+use crate::kafka;
 use crate::kept::{self, Allowance, MAX_RAW_BYTES, Raw, Sha256Digest, Whole};
-use crate::keys::{Keys, hex};
+use crate::keys::Keys;
 use crate::privacy::Privacy;
 use crate::reader::Reader;
 use crate::redact::Redactor;
@@ -28,10 +28,6 @@ pub const SCHEMA_VERSION: i32 = 1;
 pub const MAX_RECORD_BYTES: usize = 32 << 20;
 /// Most bytes kept of a record that is too large.
 const MAX_RAW_OF_OVERSIZE: usize = 64 << 10;
-/// Most bytes kept of the key, and of all headers together; every row of a record repeats them.
-const MAX_KAFKA_BYTES: usize = 4 << 10;
-/// Most headers kept.
-const MAX_HEADERS: usize = 64;
 /// Most bytes of input that a sentence quotes.
 const MAX_QUOTED: usize = 128;
 /// `row_kind` of events.
@@ -283,9 +279,7 @@ impl Decoder<'_> {
         row.environment = Some(source.environment.clone());
         row.ingest_time = Some(now_us);
         row.ingest_date = Some(time::day_of(now_us));
-        if let Some(kafka) = record.kafka {
-            stamp_kafka(row, record, &kafka, &self.redactor());
-        }
+        kafka::stamp(row, record, &self.redactor());
         let event_time = *row.event_time.get_or_insert(row.kafka_timestamp.unwrap_or(now_us));
         row.event_date = Some(time::day_of(event_time));
         if let Some(kafka_time) = row.kafka_timestamp {
@@ -324,55 +318,6 @@ impl Beside {
             }
         }
         raw.keep(row, limit);
-    }
-}
-
-fn stamp_kafka(row: &mut Row, record: &Record<'_>, kafka: &KafkaFacts<'_>, redactor: &Redactor<'_>) {
-    row.kafka_topic = Some(kafka.topic.into());
-    row.kafka_partition = Some(record.partition);
-    row.kafka_offset = Some(record.offset);
-    row.kafka_timestamp = kafka.timestamp_us.filter(|us| time::is_kept(*us));
-    row.kafka_timestamp_type = Some(if kafka.log_append { "log_append_time" } else { "create_time" }.into());
-    row.kafka_key = kafka.key.map(|key| kept::refused(redactor, key)).map(|key| key[..key.len().min(MAX_KAFKA_BYTES)].to_vec());
-    let (headers, cut) = headers_kept(kafka.headers, redactor);
-    row.kafka_headers = (!headers.is_empty()).then_some(headers);
-    if let (Some(us), None) = (kafka.timestamp_us, row.kafka_timestamp) {
-        not_kept(row, format!("the Kafka timestamp of {us} µs lies outside the years 1970 to 9999"));
-    }
-    if let Some(key) = kafka.key.filter(|key| key.len() > MAX_KAFKA_BYTES) {
-        not_kept(row, format!("of the Kafka key's {} bytes the first {MAX_KAFKA_BYTES} are kept", key.len()));
-    }
-    if cut > 0 {
-        not_kept(row, format!("{cut} of {} Kafka headers were cut or left out", kafka.headers.len()));
-    }
-}
-
-/// Redacted headers in order, as many as fit, and how many were cut or left out.
-fn headers_kept(headers: &[(String, Vec<u8>)], redactor: &Redactor<'_>) -> (Vec<Struct>, usize) {
-    let mut left = MAX_KAFKA_BYTES;
-    let mut cut = headers.len().saturating_sub(MAX_HEADERS);
-    let mut kept = Vec::new();
-    for (key, value) in headers.iter().take(MAX_HEADERS) {
-        let text = match std::str::from_utf8(value) {
-            Ok(text) => redactor.named(key, text),
-            Err(_) => format!("hex:{}", hex(&value[..value.len().min(left)])),
-        };
-        let name = &key[..key.floor_char_boundary(left)];
-        let text_kept = &text[..text.floor_char_boundary(left - name.len())];
-        left -= name.len() + text_kept.len();
-        cut += usize::from(name.len() < key.len() || text_kept.len() < text.len());
-        if !name.is_empty() {
-            kept.push(vec![Member::Text(name.into()), Member::Text(text_kept.into())]);
-        }
-    }
-    (kept, cut)
-}
-
-/// Says on a row that a part of what came with it was not kept.
-fn not_kept(row: &mut Row, sentence: String) {
-    row.parse_errors.get_or_insert_default().push(sentence);
-    if row.parse_status.as_deref() == Some("ok") {
-        row.parse_status = Some("partial".into());
     }
 }
 

@@ -16,6 +16,7 @@ pub mod draft;
 mod encoded;
 pub mod envelope;
 pub mod json;
+mod kafka;
 mod kept;
 pub mod keys;
 pub mod mapping;

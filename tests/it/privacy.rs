@@ -9,7 +9,7 @@ const POLICY: &str = r#"
 [privacy]
 kinds = ["card", "iban", "ssn", "mail", "phone"]
 names = ["patient_name", "date_of_birth"]
-paths = ["params.subject"]
+paths = ["*.subject"]
 keep = ["delegator_email"]
 "#;
 
