@@ -138,6 +138,8 @@ impl Decoder<'_> {
         let redactor = self.redactor().of_record(&unpacked.bytes);
         let whole = Whole { record, payload, sha256, redactor };
         if let Some((form, json)) = self.source.adapter.other_form(&unpacked.bytes, record.headers()) {
+            // The bytes do not show what a number in them says.
+            let whole = Whole { redactor: self.redactor(), ..whole };
             let taken_off: Vec<&'static str> = unpacked.taken_off.iter().copied().chain([form]).collect();
             return match json.and_then(|json| Ok(envelope::elements_of(json)?)) {
                 Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &taken_off, &whole)).collect(),

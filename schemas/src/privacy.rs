@@ -158,9 +158,9 @@ impl Privacy {
         self.keyed.as_ref()
     }
 
-    /// Whether a text may hold something personal, by a quick look.
-    pub(crate) fn may_find(&self, text: &str) -> bool {
-        personal::may_hold(&self.kinds, text) || (self.keyed.is_some() && text.contains('"'))
+    /// Whether bytes may hold something personal, by a quick look.
+    pub(crate) fn may_find(&self, bytes: &[u8]) -> bool {
+        (self.keyed.is_some() && memchr::memchr(b'"', bytes).is_some()) || personal::may_hold(&self.kinds, bytes)
     }
 
     /// Whether the value of a key is personal.

@@ -51,19 +51,22 @@ pub struct Redactor<'k> {
     privacy: &'k Privacy,
     /// False when no text can hold a sign of a secret.
     may_hold_signs: bool,
+    /// False when no text can hold what is personal by its form.
+    may_hold_personal: bool,
 }
 
 impl<'k> Redactor<'k> {
     /// A redactor whose tokens are of this tenant.
     pub fn new(keys: &'k Keys, tenant: &'k str, privacy: &'k Privacy) -> Self {
-        Self { keys, tenant, privacy, may_hold_signs: true }
+        Self { keys, tenant, privacy, may_hold_signs: true, may_hold_personal: true }
     }
 
     /// The redactor of the texts of one record: signs are looked for once in its bytes, not in each of its many short texts.
     pub fn of_record(self, bytes: &[u8]) -> Self {
         // An escape can spell any letter, also one inside JSON that stands in a string; without one a text is what it says.
-        let is_spelled = || memmem::find(bytes, b"\\u").is_some();
-        Self { may_hold_signs: is_spelled() || secrets::holds_sign(bytes), ..self }
+        let is_spelled = memmem::find(bytes, b"\\u").is_some();
+        let may_hold_personal = is_spelled || self.privacy.may_find(bytes);
+        Self { may_hold_signs: is_spelled || secrets::holds_sign(bytes), may_hold_personal, ..self }
     }
 
     /// Redacts in place and says which paths changed.
@@ -114,7 +117,7 @@ impl<'k> Redactor<'k> {
     }
 
     fn without_personal<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if !self.privacy.may_find(text) {
+        if !self.may_find(text) {
             return Cow::Borrowed(text);
         }
         let text = match self.privacy.keyed() {
@@ -130,7 +133,7 @@ impl<'k> Redactor<'k> {
 
     /// The class of what a text hides behind an encoding, whatever the bytes of the record show.
     fn hidden_class(&self, text: &str, is_kept: &impl Fn() -> bool) -> Option<&'static str> {
-        let (redactor, class) = (Self { may_hold_signs: true, ..*self }, Cell::new(None));
+        let (redactor, class) = (Self { may_hold_signs: true, may_hold_personal: true, ..*self }, Cell::new(None));
         let is_found = |plain: &str| {
             let is_secret = owned(redactor.without_secrets(plain)).is_some();
             let is_personal = || owned(redactor.without_personal(plain)).is_some() && !is_kept();
@@ -139,6 +142,10 @@ impl<'k> Redactor<'k> {
         };
         encoded::hides(text, &is_found);
         class.get()
+    }
+
+    fn may_find(&self, text: &str) -> bool {
+        self.may_hold_personal && self.privacy.may_find(text.as_bytes())
     }
 
     /// What a key says of its value.
@@ -155,7 +162,7 @@ impl<'k> Redactor<'k> {
                 self.pair(members, way, done);
                 for (key, member) in members {
                     // A caller can put a secret into the name of an argument too; no pattern is shorter.
-                    let is_plain = key.len() < MIN_SECRET || (self.is_plain(key) && !self.privacy.may_find(key));
+                    let is_plain = key.len() < MIN_SECRET || (self.is_plain(key) && !self.may_find(key));
                     let clean = if is_plain { None } else { owned(self.text(key)) };
                     let is_clean = clean.is_none();
                     if let Some(clean) = clean {

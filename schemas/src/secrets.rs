@@ -168,15 +168,27 @@ pub(crate) fn replaced<'t>(text: &'t str, may_hold_signs: bool, take: &impl Fn(&
 /// The text with `take` in the place of the values that stand behind `keyed`: `"name": "value"`, in text that is no JSON.
 pub(crate) fn replaced_keyed<'t>(text: Cow<'t, str>, keyed: &Regex, take: &impl Fn(&str) -> String) -> Cow<'t, str> {
     let value = |found: &Captures<'_>| {
-        let value = found.get(2).or(found.get(3)).map_or("", |m| m.as_str());
-        if value.is_empty() || is_token(value) { found[0].to_owned() } else { format!("{}\"{}\"", &found[1], take(value)) }
+        let part = |name: &str| found.name(name).map_or("", |m| m.as_str());
+        let value = [part("text"), part("bare"), part("inner"), part("digits")].concat();
+        if value.is_empty() || is_token(&value) {
+            return found[0].to_owned();
+        }
+        match found.name("escaped").or(found.name("number")) {
+            Some(before) => format!("{}{}{}", before.as_str(), take(&value), part("after")),
+            None => format!("{}\"{}\"", part("before"), take(&value)),
+        }
     };
     chain(text, |t| keyed.replace_all(t, value))
 }
 
-/// The pattern of one of some names, written as patterns, with its value in text that is no JSON, such as a record that was cut.
+/// The pattern of one of some names, written as patterns, with its value in text that is no JSON, such as a record that was
+/// cut: also inside JSON in a string of it, where quotes are escaped.
 pub(crate) fn keyed(names: &[String], values: &str) -> Result<Regex, regex::Error> {
-    Regex::new(&format!(r#"(?is)("(?:{})"\s*:\s*)(?:"((?:[^"\\]|\\.)*)(?:"|\\?$)|({values}))"#, names.join("|")))
+    let names = names.join("|");
+    let plain = format!(r#"(?P<before>"(?:{names})"\s*:\s*)(?:"(?P<text>(?:[^"\\]|\\.)*)(?:"|\\?$)|(?P<bare>{values}))"#);
+    let key = format!(r#"\\+"(?:{names})\\+"\s*:\s*"#);
+    let escaped = format!(r#"(?P<escaped>{key}\\+")(?P<inner>.*?)(?P<after>\\+"\s*(?:[,}}\]]|$)|$)|(?P<number>{key})(?P<digits>{values})"#);
+    Regex::new(&format!("(?is){plain}|{escaped}"))
 }
 
 /// Whether a value is a token of ours: by its whole form, for a secret can begin with `tok1.` too.

@@ -87,7 +87,7 @@ fn what_the_policy_takes_out_stands_nowhere() {
     assert_eq!((number(&lake, "SELECT count(*) FROM events"), number(&lake, "SELECT count(*) FROM rejections")), (7, 14));
     assert_no_file_holds(&folder.path().join("out"));
     // Parquet pages are compressed, so all rows are asked too.
-    for view in ["events", "observations", "rejections"] {
+    for view in ["events", "tool_calls", "rejections"] {
         let rows = query(&lake, &format!("SELECT * FROM {view}"));
         assert!(!rows.is_empty(), "{view}");
         for row in rows {

@@ -38,6 +38,7 @@ clean! {
     a_secret_behind_white_space_in_a_string_of_json_goes: r#"{"type":"LOGIN","x":" {\"password\":\"canary-1\"}"}"#;
     a_secret_that_begins_like_a_token_of_ours_goes: r#"{"type":"LOGIN","password":"tok1.canary"}"#;
     a_secret_in_json_in_json_in_json_goes: r#"{"type":"LOGIN","x":"{\"y\":\"{\\\"password\\\":\\\"canary\\\"}\"}"}"#;
+    a_secret_in_json_in_a_string_of_a_record_that_was_cut_goes: r#"{"x":"{\"password\":\"canary, \\\"canary\",\"otp\":1,\"token\":\"canary"#;
     a_secret_at_the_head_of_an_oversize_record_goes: format!("{{\"password\":\"canary-1\",\"x\":\"{}\"}}", "\u{e9}".repeat(17 << 20));
 }
 
