@@ -255,7 +255,7 @@ impl<'k> Redactor<'k> {
     }
 
     fn take_out_as(&self, class: &str, value: &mut Json<'_>) -> bool {
-        let clear = value.scalar().unwrap_or_else(|| value.compact());
+        let clear = value.scalar().unwrap_or_else(|| value.canonical());
         if clear.is_empty() || matches!(clear.as_str(), "null" | "\"\"") || is_token(&clear) {
             return false;
         }
