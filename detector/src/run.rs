@@ -117,9 +117,9 @@ impl<'a> Detector<'a> {
         // Another detector may have learnt more meanwhile; rows of baselines name the version that they were learnt up to.
         let up_to = if self.learns { baseline::learn(self.lake, decided, now_us / 1000).await? } else { decided };
         report.learning_ms = clock.elapsed().as_millis();
-        let table = alerts::open(self.lake)?;
+        let (table, events) = (alerts::open(self.lake)?, events::open(self.lake)?);
         let inventory_sha256 = self.inventory.sha256();
-        for ((after, new_up_to), due) in self.due(&table, up_to, as_of_us)? {
+        for ((after, new_up_to), due) in self.due(&table, &events, (up_to, as_of_us)) {
             let context = self.session(Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None }).await?;
             let new_us = evaluate::new_us(&context).await?;
             tracing::debug!(
@@ -131,14 +131,14 @@ impl<'a> Detector<'a> {
             );
             let (inventory_sha256, counts) = (inventory_sha256.clone(), self.counts);
             let facts = RoundFacts { after, new_up_to, up_to, as_of_us, new_us, now_us, inventory_sha256, again: false, counts };
-            self.run_round(&due, &Round { context, table: &table, facts }, &mut report).await?;
+            self.run_round(&due, &Round { context, table: &table, events: &events, facts }, &mut report).await?;
         }
         Ok(report)
     }
 
     /// The rules that have something to judge, by the versions that are new to them: those that stand at the same ones share
     /// a session. Cursors are read before the alerts that it shows.
-    fn due(&self, table: &Table, up_to: u64, as_of_us: i64) -> Result<DueRules<'a>, DetectorError> {
+    fn due(&self, table: &Table, events: &Table, (up_to, as_of_us): (u64, i64)) -> DueRules<'a> {
         let mut due = DueRules::new();
         for rule in self.rules {
             let cursor = alerts::cursor(table, &rule.name);
@@ -146,13 +146,13 @@ impl<'a> Detector<'a> {
             // What has not settled is not judged: a rule that waits a quarter of an hour need not look at it each second.
             let last = match settle_us {
                 0 => Some(up_to),
-                _ => events::last_due_version(self.lake, up_to, as_of_us.saturating_sub(settle_us))?,
+                _ => events::last_due_version(events, cursor.settled, up_to, as_of_us.saturating_sub(settle_us)),
             };
             if let Some(last) = last.filter(|last| cursor.settled.is_none_or(|settled| settled < *last)) {
                 due.entry((cursor.settled, (last < up_to).then_some(last))).or_default().push((rule, cursor));
             }
         }
-        Ok(due)
+        due
     }
 
     /// Rules on one session; what they found and their cursors are one commit.
@@ -179,7 +179,7 @@ impl<'a> Detector<'a> {
                     // Not past what another source may still answer.
                     let RoundFacts { up_to, as_of_us, .. } = round.facts;
                     let limit_us = as_of_us.saturating_sub(rule.longest_settle_us());
-                    let settled = events::settled_version(self.lake, cursor.settled, up_to, limit_us)?;
+                    let settled = events::settled_version(round.events, cursor.settled, up_to, limit_us);
                     ran.push((cursor.clone(), settled, alerts));
                     outcome
                 }
@@ -243,6 +243,7 @@ fn commit(ran: Vec<(RuleCursor, Option<u64>, Vec<Alert>)>, round: &Round<'_>) ->
 struct Round<'a> {
     context: SessionContext,
     table: &'a Table,
+    events: &'a Table,
     facts: RoundFacts,
 }
 

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::SchemaRef;
 
-use crate::table::{Table, TableSpec};
+use crate::table::Table;
 use crate::{Lake, LakeError, TableName, people};
 
 /// Counts the commits of the table, so that each is told from its copy.
@@ -68,9 +68,7 @@ pub struct AlertAction<'a> {
 }
 
 fn schema() -> SchemaRef {
-    let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    let at = Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
-    Arc::new(Schema::new(vec![text("alert_id"), text("action"), text("disposition"), text("reason"), text("who"), at]))
+    people::schema(vec![people::text("alert_id"), people::text("action"), people::text("disposition")])
 }
 
 /// The table of a lake.
@@ -78,7 +76,7 @@ fn schema() -> SchemaRef {
 /// # Errors
 /// When its log cannot be read.
 pub fn open(lake: &Lake) -> Result<Table, LakeError> {
-    lake.table(TableName::AlertActions, TableSpec { schema: schema(), partition_columns: &[], stats_columns: "" })
+    people::open(lake, TableName::AlertActions, schema())
 }
 
 /// Writes an action down.

@@ -16,7 +16,7 @@ use schemas::decode::EVENT;
 use crate::decide::Step;
 use crate::layout::{data_file, parse_position_txn, position_txn};
 use crate::leaves::leaf_hashes;
-use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableSpec, random_id};
+use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableFile, TableSpec, random_id};
 use crate::{Lake, LakeError, TableName, file_rows, parquet_file};
 
 /// Partition columns of `events`.
@@ -296,34 +296,33 @@ pub fn is_merged_across(lake: &Lake, version: Option<u64>) -> Result<bool, LakeE
 
 /// The last version up to `up_to` before any whose newest event is later than `limit_us`: what another source may
 /// still add to is not settled. An event dated into the future counts as of its arrival.
-///
-/// # Errors
-/// When the log cannot be read.
-pub fn settled_version(lake: &Lake, after: Option<u64>, up_to: u64, limit_us: i64) -> Result<Option<u64>, LakeError> {
-    let table = open(lake)?;
-    let files = table.data_files();
-    let unsettled = files.iter().filter(|f| after.is_none_or(|a| f.version > a) && f.version <= up_to).filter(|f| {
+pub fn settled_version(table: &Table, after: Option<u64>, up_to: u64, limit_us: i64) -> Option<u64> {
+    let files = files_between(table, after, up_to);
+    let unsettled = files.iter().filter(|f| {
         let newest =
             |column| f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, column)).map_or(i64::MIN, |(_, max)| max);
         newest(name::event_time).min(newest(name::ingest_time)) > limit_us
     });
-    Ok(match unsettled.map(|f| f.version).min() {
+    match unsettled.map(|f| f.version).min() {
         Some(first) => first.checked_sub(1).max(after),
         None => Some(up_to),
-    })
+    }
 }
 
-/// The last version up to `up_to` that holds an event of `limit_us` or before; later ones hold nothing that has settled.
-///
-/// # Errors
-/// When the log cannot be read.
-pub fn last_due_version(lake: &Lake, up_to: u64, limit_us: i64) -> Result<Option<u64>, LakeError> {
-    let files = open(lake)?.data_files();
-    let oldest = |f: &crate::table::TableFile| {
-        f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time)).map(|(min, _)| min)
-    };
-    let due = files.iter().filter(|f| f.version <= up_to && oldest(f).is_none_or(|oldest| oldest <= limit_us));
-    Ok(due.map(|f| f.version).max())
+/// The last version after `after` and up to `up_to` that holds an event of `limit_us` or before; later ones hold nothing that
+/// has settled.
+pub fn last_due_version(table: &Table, after: Option<u64>, up_to: u64, limit_us: i64) -> Option<u64> {
+    let oldest =
+        |f: &TableFile| f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time)).map(|(min, _)| min);
+    let files = files_between(table, after, up_to);
+    files.iter().filter(|f| oldest(f).is_none_or(|oldest| oldest <= limit_us)).map(|f| f.version).max()
+}
+
+/// Files that came after one version and not after another.
+fn files_between(table: &Table, after: Option<u64>, up_to: u64) -> Vec<TableFile> {
+    let mut files = table.data_files();
+    files.retain(|f| after.is_none_or(|a| f.version > a) && f.version <= up_to);
+    files
 }
 
 fn with_leaves(batch: &RecordBatch, leaves: &[ledger::Hash]) -> Result<RecordBatch, LakeError> {

@@ -6,9 +6,9 @@
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, Int32Array, RecordBatch, StringArray, TimestampMicrosecondArray};
-use arrow::datatypes::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use arrow::datatypes::{DataType, Field, SchemaRef};
 
-use crate::table::{Table, TableSpec};
+use crate::table::Table;
 use crate::{Lake, LakeError, TableName, people};
 
 /// Counts the commits of the table, so that each is told from its copy.
@@ -37,10 +37,7 @@ pub struct RuleAction<'a> {
 }
 
 fn schema() -> SchemaRef {
-    let text = |name: &str| Field::new(name, DataType::Utf8, true);
-    let at = Field::new("at", DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into())), true);
-    let version = Field::new("rule_version", DataType::Int32, true);
-    Arc::new(Schema::new(vec![text("rule"), version, text("action"), text("reason"), text("who"), at]))
+    people::schema(vec![people::text("rule"), Field::new("rule_version", DataType::Int32, true), people::text("action")])
 }
 
 /// The table of a lake.
@@ -48,7 +45,7 @@ fn schema() -> SchemaRef {
 /// # Errors
 /// When its log cannot be read.
 pub fn open(lake: &Lake) -> Result<Table, LakeError> {
-    lake.table(TableName::RuleActions, TableSpec { schema: schema(), partition_columns: &[], stats_columns: "" })
+    people::open(lake, TableName::RuleActions, schema())
 }
 
 /// Writes an action down.

@@ -29,7 +29,7 @@ use crate::place::Place;
 use crate::table::{Table, TableSpec};
 
 /// A table at one version, or some files of it.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Snapshot {
     place: Place,
     schema: SchemaRef,

@@ -76,25 +76,25 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
         Some(version) => Snapshot::of(&events, Some(version)),
         None => Snapshot::nothing(&events),
     };
-    let known = Snapshot::of(&copies, None);
-    let has_copies = known.file_count() > 0;
-    let copies = has_copies.then(|| Arc::new(Snapshot::of(&copies, None)));
-    table(context, "stored_copies", known)?;
+    let copies = Snapshot::of(&copies, None);
+    provider(context, "stored_copies", copies.clone())?;
+    let has_copies = copies.file_count() > 0;
+    let copies = has_copies.then(|| Arc::new(copies));
+    provider(context, "stored_events", stored.clone())?;
     let first = FirstArrivals::new(stored, copies.clone());
     for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
         provider(context, name, first.of_category(category))?;
     }
     provider(context, "events", first)?;
-    table(context, "stored_events", up_to.map_or_else(|| Snapshot::nothing(&events), |version| Snapshot::of(&events, Some(version))))?;
-    table(context, "stored_all", Snapshot::of(&events, None))?;
+    provider(context, "stored_all", Snapshot::of(&events, None))?;
     let tip = events.refresh()?.map_or_else(|| Snapshot::nothing(&events), |latest| Snapshot::between(&events, decided, latest));
     provider(context, "events_tip", FirstArrivals::new(tip, None))?;
     if let (Some(after), Some(up_to)) = (window.after, up_to) {
         let new_up_to = window.new_up_to.map_or(up_to, |version| version.min(up_to));
         let new = Snapshot::between(&events, after, new_up_to);
         let is_small = new.size_bytes() <= MAX_KEPT_BYTES;
-        let first = FirstArrivals::new(Snapshot::between(&events, after, new_up_to), copies);
-        table(context, "stored_new", new)?;
+        provider(context, "stored_new", new.clone())?;
+        let first = FirstArrivals::new(new, copies);
         if is_small {
             // Every rule reads them, some several times.
             let (schema, rows) = (first.schema(), context.read_table(Arc::new(first)).map_err(failed)?.collect().await.map_err(failed)?);
@@ -112,13 +112,13 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
     view(context, "revisions", &revisions_sql(has_copies)).await?;
     // As of a version, where one is named; people see the newest.
     view(context, "rejections", &rejections_sql(if window.up_to.is_some() { "stored_events" } else { "stored_all" })).await?;
-    table(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
-    table(context, "alert_actions", Snapshot::of(&alert_actions::open(lake)?, None))?;
-    table(context, "rule_actions", Snapshot::of(&rule_actions::open(lake)?, None))?;
+    provider(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
+    provider(context, "alert_actions", Snapshot::of(&alert_actions::open(lake)?, None))?;
+    provider(context, "rule_actions", Snapshot::of(&rule_actions::open(lake)?, None))?;
     view(context, "alerts", ALERTS_SQL).await?;
     for kind in baselines::Baseline::ALL {
         let stored = format!("stored_{}", kind.table_name());
-        table(context, &stored, Snapshot::of(&kind.open(lake)?, None))?;
+        provider(context, &stored, Snapshot::of(&kind.open(lake)?, None))?;
         // As of a version: what was learnt from later ones is not there.
         let known = up_to.map_or_else(String::new, |version| format!(" WHERE events_version <= {version}"));
         view(context, kind.table_name(), &format!("SELECT * FROM {stored}{known}")).await?;
@@ -138,10 +138,6 @@ pub fn register_rows(
 ) -> Result<(), LakeError> {
     let table = MemTable::try_new(schema, vec![rows]).map_err(failed)?;
     context.register_table(name, Arc::new(table)).map(|_| ()).map_err(failed)
-}
-
-fn table(context: &SessionContext, name: &str, snapshot: Snapshot) -> Result<(), LakeError> {
-    provider(context, name, snapshot)
 }
 
 fn provider(context: &SessionContext, name: &str, provider: impl TableProvider + 'static) -> Result<(), LakeError> {

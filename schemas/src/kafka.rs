@@ -13,6 +13,7 @@ use crate::{kept, time};
 const MAX_KAFKA_BYTES: usize = 4 << 10;
 /// Most headers kept.
 const MAX_HEADERS: usize = 64;
+
 /// Sets the columns of what Kafka says of a record, redacted.
 pub(crate) fn stamp(row: &mut Row, record: &Record<'_>, redactor: &Redactor<'_>) {
     let Some(kafka) = &record.kafka else { return };

@@ -15,6 +15,7 @@ mod destinations;
 pub mod draft;
 mod encoded;
 pub mod envelope;
+mod iban;
 pub mod json;
 mod kafka;
 mod kept;

@@ -3,7 +3,7 @@
 //! A number is looked for only where a run of digits and separators is long enough, and is one only with its check digits,
 //! its issuer or its ranges. What is found is written one way (digits alone, lower case), so however it was written its
 //! token is the same. Limits: cards of 14 to 19 digits, in one piece or in the groups that are printed on them; IBANs of the
-//! countries below; SSNs with separators; phone numbers with `+`, or of North America with separators.
+//! countries that have some; SSNs with separators; phone numbers with `+`, or of North America with separators.
 //!
 //! Not for: names, addresses and dates, which have no form. Digits of other scripts than Latin are not read.
 
@@ -12,6 +12,7 @@ use std::sync::LazyLock;
 
 use regex::Regex;
 
+use crate::iban;
 use crate::privacy::Kind;
 
 /// Shortest run of digits and separators that is a number: an SSN; with phones `+` and 8 digits.
@@ -22,12 +23,6 @@ const MIN_IBAN: usize = 15;
 
 /// The ways that digits of a card are grouped.
 const CARD_GROUPS: &[&[usize]] = &[&[4, 4, 4, 4, 3], &[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4]];
-
-/// Countries with IBANs, and how long theirs are.
-const IBANS: &str = "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 \
-    ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 LB28 LC32 LI21 LT20 \
-    LU20 LV21 LY25 MC27 MD24 ME22 MK19 MN20 MR27 MT31 MU30 NI28 NL18 NO15 OM23 PK24 PL28 PS29 PT25 QA29 RO24 RS22 RU33 SA24 SC31 SD18 \
-    SE24 SI19 SK24 SM27 SO23 ST25 SV28 TL23 TN24 TR26 UA29 VA22 VG24 XK20 YE30";
 
 static MAIL: LazyLock<Regex> = LazyLock::new(|| {
     let pattern = r#"[^\s@<>()\[\]{},;:"'|\\/=?&]+@(?:[\p{L}\p{N}-]+\.)+\p{L}[\p{L}\p{N}-]+"#;
@@ -202,12 +197,7 @@ fn ssn(bytes: &[u8], start: usize) -> Option<Found> {
 }
 
 fn iban(bytes: &[u8], start: usize) -> Option<Found> {
-    let [a, b, c, d] = *bytes.get(start..start + 4)? else { return None };
-    if !(a.is_ascii_alphabetic() && b.is_ascii_alphabetic() && c.is_ascii_digit() && d.is_ascii_digit()) {
-        return None;
-    }
-    let country = [a.to_ascii_uppercase(), b.to_ascii_uppercase()];
-    let length: usize = IBANS.split_ascii_whitespace().find(|entry| entry.as_bytes().starts_with(&country))?[2..].parse().ok()?;
+    let length = iban::length(&bytes[start..])?;
     let (mut at, mut value) = (start, String::new());
     while value.len() < length {
         match bytes.get(at)? {
@@ -222,16 +212,7 @@ fn iban(bytes: &[u8], start: usize) -> Option<Found> {
             }
         }
     }
-    (!is_word(bytes, Some(at)) && mod_97(&value)).then_some((at, value))
-}
-
-/// ISO 7064: the first four characters moved to the end, letters as numbers, leave 1.
-fn mod_97(iban: &str) -> bool {
-    let (head, tail) = iban.split_at(4);
-    tail.chars().chain(head.chars()).filter_map(|c| c.to_digit(36)).fold(0, |rest, digit| {
-        let shifted = if digit > 9 { rest * 100 } else { rest * 10 };
-        (shifted + digit) % 97
-    }) == 1
+    (!is_word(bytes, Some(at)) && iban::is_checked(&value)).then_some((at, value))
 }
 
 fn phone(bytes: &[u8], start: usize) -> Option<Found> {

@@ -182,7 +182,7 @@ impl Demo<'_> {
     }
 
     fn report(self, summary: Summary) -> DemoReport {
-        let detects = report::detects(&self.rules, &[]);
+        let detects = report::detects(&self.rules);
         let judged =
             Judged::of(Facts { labels: &self.labels, set_aside: &[], alerts: &self.alerts, detects: &detects, identities: 0, days: 0 });
         let (missed, false_alerts) = (judged.missed(), judged.false_alerts());

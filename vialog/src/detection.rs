@@ -47,6 +47,15 @@ impl Setup {
         Ok(Self { lake, rules, inventory })
     }
 
+    /// Keeps the rules of these names; all when none is named.
+    pub(crate) fn keep(&mut self, names: &[String]) -> Result<()> {
+        if let Some(unknown) = names.iter().find(|name| !self.rules.iter().any(|rule| rule.name == **name)) {
+            bail!("there is no rule `{unknown}`; `vialog rules list` shows them");
+        }
+        self.rules.retain(|rule| names.is_empty() || names.contains(&rule.name));
+        Ok(())
+    }
+
     pub(crate) fn detector(&self) -> Detector<'_> {
         Detector::new(&self.lake, &self.rules, &self.inventory)
     }

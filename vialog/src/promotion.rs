@@ -4,7 +4,7 @@
 use std::process::ExitCode;
 
 use anyhow::{Result, bail};
-use chrono::{Days, NaiveDate, Utc};
+use chrono::{Days, Utc};
 use detector::again;
 use lake::Lake;
 use lake::rule_actions::{self, PROMOTED_SQL, RuleAction};
@@ -12,7 +12,7 @@ use query::Session;
 
 use crate::args::{LakeArgs, PromoteArgs, ToldArgs};
 use crate::detection::Setup;
-use crate::rules::{DAY_US, print};
+use crate::rules::{print, span_us};
 use crate::tell;
 
 /// Days that are shown where none are named.
@@ -21,16 +21,15 @@ const SHOWN_DAYS: u64 = 30;
 /// Shows what a rule would have found, and promotes it when told to.
 pub(crate) async fn promote(args: &PromoteArgs) -> Result<ExitCode> {
     let mut setup = Setup::read(&args.run)?;
-    setup.rules.retain(|rule| rule.name == args.name);
-    let Some(rule) = setup.rules.first().cloned() else { bail!("there is no rule `{}`; `vialog rules list` shows them", args.name) };
+    setup.keep(std::slice::from_ref(&args.name))?;
+    let rule = &setup.rules[0];
     if !rule.is_shadow() {
         bail!("`{}` is not in shadow: its status is `{}`, so its alerts are open ones", rule.name, rule.status);
     }
     let to = args.to.unwrap_or_else(|| Utc::now().date_naive());
     let from = args.from.unwrap_or(to - Days::new(SHOWN_DAYS));
-    let us = |day: NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
     let now_us = Utc::now().timestamp_micros();
-    for report in again::backtest(&setup.detector(), (us(from), us(to) + DAY_US), now_us).await? {
+    for report in again::backtest(&setup.detector(), span_us(from, to), now_us).await? {
         print(&report, args.run.format)?;
         if let Some(why) = report.failed.or(report.blind) {
             bail!("`{}` cannot judge this data ({why}), so it stays in shadow", rule.name);

@@ -14,7 +14,6 @@ use crate::args::{Output, ReportArgs};
 use crate::detection::Setup;
 use crate::{rules, tell};
 
-const DAY_US: i64 = 86_400_000_000;
 /// Labels whose events are looked up to see that they are of this lake.
 const SAMPLES: usize = 20;
 /// Most lines about what was missed.
@@ -22,16 +21,14 @@ const MISSED_SHOWN: usize = 20;
 
 /// Runs it.
 pub(crate) async fn run(args: &ReportArgs) -> Result<ExitCode> {
-    let setup = Setup::read(&args.run)?;
-    if let Some(unknown) = args.names.iter().find(|name| !setup.rules.iter().any(|rule| rule.name == **name)) {
-        bail!("there is no rule `{unknown}`; `vialog rules list` shows them");
-    }
+    let mut setup = Setup::read(&args.run)?;
+    setup.keep(&args.names)?;
     let path = args.labels.display().to_string();
     let text = std::fs::read_to_string(&args.labels).with_context(|| format!("cannot read `{path}`"))?;
     let all = labels::read(&text, &path)?;
     let days = all.iter().map(|label| label.day);
     let (Some(first), Some(last)) = (days.clone().min(), days.max()) else { bail!("`{path}` has no labels") };
-    let detects = detects(&setup.rules, &args.names);
+    let detects = detects(&setup.rules);
     let is_wanted = |label: &Label| args.split.is_none() || label.split == args.split;
     // Where rules are named, nobody asks of them what they are not for.
     let is_for = |label: &Label| {
@@ -43,16 +40,15 @@ pub(crate) async fn run(args: &ReportArgs) -> Result<ExitCode> {
     }
     let session = Session::open(&setup.lake).await?;
     of_this_lake(&session, &wanted).await?;
-    let us = |day: chrono::NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
-    let within =
-        |column: &str| format!("{column} >= to_timestamp_micros({}) AND {column} < to_timestamp_micros({})", us(first), us(last) + DAY_US);
+    let (from_us, to_us) = rules::span_us(first, last);
+    let within = format!("event_time >= to_timestamp_micros({from_us}) AND event_time < to_timestamp_micros({to_us})");
     let names: Vec<String> = args.names.iter().map(|name| literal(name)).collect();
     let of_rules = if names.is_empty() { "true".to_owned() } else { format!("rule_id IN ({})", names.join(", ")) };
-    let alerts = rules::stored(&session, &format!("{} AND {of_rules}", within("event_time"))).await?;
-    let outside = count(&session, &format!("SELECT COUNT(*) FROM alerts WHERE NOT ({}) AND {of_rules}", within("event_time"))).await?;
+    let alerts = rules::stored(&session, &format!("{within} AND {of_rules}")).await?;
+    let outside = count(&session, &format!("SELECT COUNT(*) FROM alerts WHERE NOT ({within}) AND {of_rules}")).await?;
     let who = "COUNT(DISTINCT COALESCE('user:' || delegator_id, 'agent:' || agent_id))";
-    let identities = count(&session, &format!("SELECT {who} FROM events WHERE {}", within("event_time"))).await?;
-    let days = count(&session, &format!("SELECT COUNT(DISTINCT event_date) FROM events WHERE {}", within("event_time"))).await?;
+    let identities = count(&session, &format!("SELECT {who} FROM events WHERE {within}")).await?;
+    let days = count(&session, &format!("SELECT COUNT(DISTINCT event_date) FROM events WHERE {within}")).await?;
     let facts = Facts { labels: &wanted, set_aside: &aside, alerts: &alerts, detects: &detects, identities, days };
     let report = Judged::of(facts).report();
     match args.run.format {
@@ -66,9 +62,8 @@ pub(crate) async fn run(args: &ReportArgs) -> Result<ExitCode> {
 }
 
 /// Kinds of incident by rule.
-pub(crate) fn detects(rules: &[Rule], names: &[String]) -> BTreeMap<String, Vec<String>> {
-    let wanted = rules.iter().filter(|rule| names.is_empty() || names.contains(&rule.name));
-    wanted.map(|rule| (rule.name.clone(), rule.detects.clone())).collect()
+pub(crate) fn detects(rules: &[Rule]) -> BTreeMap<String, Vec<String>> {
+    rules.iter().map(|rule| (rule.name.clone(), rule.detects.clone())).collect()
 }
 
 async fn count(session: &Session, sql: &str) -> Result<u64> {

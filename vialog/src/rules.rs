@@ -23,7 +23,6 @@ use crate::args::{BacktestArgs, Output, RuleRunArgs, RulesCommand};
 use crate::detection::{self, Setup};
 use crate::{alerts, promotion, report, tell};
 
-pub(crate) const DAY_US: i64 = 86_400_000_000;
 /// Between event ids in one text.
 const SEPARATOR: char = '\u{1f}';
 
@@ -183,15 +182,11 @@ fn against_lock(rules: &[Rule], lock: Lock<'_>, is_well: bool) -> Result<Faults>
 
 async fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
     let mut setup = Setup::read(&args.run)?;
-    if let Some(unknown) = args.names.iter().find(|name| !setup.rules.iter().any(|rule| rule.name == **name)) {
-        bail!("there is no rule `{unknown}`; `vialog rules list` shows them");
-    }
+    setup.keep(&args.names)?;
     if args.to < args.from {
         bail!("--to {} is before --from {}", args.to, args.from);
     }
-    setup.rules.retain(|rule| args.names.is_empty() || args.names.contains(&rule.name));
-    let us = |day: chrono::NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
-    let span = (us(args.from), us(args.to) + DAY_US);
+    let span = span_us(args.from, args.to);
     let reports = again::backtest(&setup.detector(), span, chrono::Utc::now().timestamp_micros()).await?;
     let failed = reports.iter().filter(|report| report.failed.is_some()).count();
     reports.iter().try_for_each(|report| print(report, args.run.format))?;
@@ -201,6 +196,13 @@ async fn backtest(args: &BacktestArgs) -> Result<ExitCode> {
         Output::Text => tell::line(&format!("{} rules would have given {alerts} alerts; nothing was written", reports.len()))?,
     }
     Ok(ExitCode::from(u8::from(failed > 0)))
+}
+
+/// From the beginning of one day to the end of another, microseconds, UTC.
+pub(crate) fn span_us(from: chrono::NaiveDate, to: chrono::NaiveDate) -> (i64, i64) {
+    const DAY_US: i64 = 86_400_000_000;
+    let us = |day: chrono::NaiveDate| day.and_time(chrono::NaiveTime::MIN).and_utc().timestamp_micros();
+    (us(from), us(to) + DAY_US)
 }
 
 pub(crate) fn print(report: &Backtest, format: Output) -> Result<()> {

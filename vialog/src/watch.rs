@@ -48,13 +48,20 @@ pub(crate) async fn watch(setup: Setup, as_json: bool, stop: Arc<AtomicBool>) ->
     Ok(())
 }
 
+/// A rule of a lane.
+struct Known {
+    rule: Rule,
+    every_seconds: u32,
+    /// When it ran last.
+    ran: Option<Instant>,
+}
+
 /// Rules that run one after the other.
 struct Lane {
     setup: Arc<Setup>,
     as_json: bool,
     reach: Reach,
-    /// Each with when it ran last.
-    rules: Vec<(Rule, Option<Instant>)>,
+    rules: Vec<Known>,
     /// The newest commit at the last run.
     seen: Option<u64>,
     counted: Option<Instant>,
@@ -62,7 +69,8 @@ struct Lane {
 
 impl Lane {
     fn new(setup: &Arc<Setup>, reach: Reach, as_json: bool) -> Self {
-        let rules = setup.rules.iter().filter(|rule| rule.reach() == reach).map(|rule| (rule.clone(), None)).collect();
+        let of_lane = setup.rules.iter().filter(|rule| rule.reach() == reach);
+        let rules = of_lane.map(|rule| Known { rule: rule.clone(), every_seconds: rule.every_seconds(), ran: None }).collect();
         Self { setup: Arc::clone(setup), as_json, reach, rules, seen: None, counted: None }
     }
 
@@ -89,8 +97,9 @@ impl Lane {
     async fn step(&mut self) -> Result<RunReport, DetectorError> {
         let newest = events::open(&self.setup.lake)?.refresh()?;
         let (now, has_new) = (Instant::now(), newest != self.seen);
-        let due = |(rule, ran): &(Rule, Option<Instant>)| is_due(rule.every_seconds(), ran.map(|ran| now - ran), has_new);
-        let rules: Vec<Rule> = self.rules.iter().filter(|known| due(known)).map(|(rule, _)| rule.clone()).collect();
+        let due = |known: &&mut Known| is_due(known.every_seconds, known.ran.map(|ran| now - ran), has_new);
+        let mut due: Vec<&mut Known> = self.rules.iter_mut().filter(due).collect();
+        let rules: Vec<Rule> = due.iter().map(|known| known.rule.clone()).collect();
         if rules.is_empty() {
             return Ok(RunReport::default());
         }
@@ -99,7 +108,7 @@ impl Lane {
             Detector { learns: self.reach == Reach::Baselines, counts, ..Detector::new(&self.setup.lake, &rules, &self.setup.inventory) };
         let now_us = chrono::Utc::now().timestamp_micros();
         let report = detector.run(now_us, now_us).await?;
-        self.rules.iter_mut().filter(|(rule, _)| rules.iter().any(|ran| ran.name == rule.name)).for_each(|(_, ran)| *ran = Some(now));
+        due.iter_mut().for_each(|known| known.ran = Some(now));
         self.seen = newest;
         if counts {
             self.counted = Some(now);

@@ -6,27 +6,7 @@
 use percent_encoding::percent_decode_str;
 use url::{Host, Url};
 
-/// Lengths of IBANs by country, from the registry of SWIFT.
-const IBANS: &[(usize, &str)] = &[
-    (15, "NO"),
-    (16, "BE"),
-    (18, "DK FO FI GL NL SD FK"),
-    (19, "MK SI"),
-    (20, "AT BA EE KZ LT LU XK MN"),
-    (21, "CH HR LI LV"),
-    (22, "BH BG CR DE GB GE IE ME RS VA"),
-    (23, "AE IL IQ TL OM SO"),
-    (24, "AD CZ ES MD PK RO SA SE SK TN VG"),
-    (25, "LY PT ST"),
-    (26, "IS TR"),
-    (27, "BI DJ FR GR IT MC MR SM"),
-    (28, "AL AZ BY CY DO GT HN HU LB NI PL SV"),
-    (29, "BR EG PS QA UA"),
-    (30, "JO KW MU"),
-    (31, "MT SC"),
-    (32, "LC"),
-    (33, "RU"),
-];
+use crate::iban;
 
 /// What follows `prefix`, whatever its capitals.
 pub(super) fn after<'t>(text: &'t str, prefix: &str) -> Option<&'t str> {
@@ -135,23 +115,11 @@ pub(super) fn mailto(text: &str) -> Vec<String> {
 /// An IBAN of the length of its country whose check digits are right (ISO 13616, modulo 97).
 pub(super) fn iban(text: &str) -> Option<String> {
     let text = after(text, "iban").map_or(text, |rest| rest.trim_start_matches([':', ' ']));
-    let first = text.as_bytes().first_chunk::<4>()?;
     // Most texts end here.
-    if !(first[..2].iter().all(u8::is_ascii_alphabetic) && first[2..].iter().all(u8::is_ascii_digit)) || text.len() > 64 {
-        return None;
-    }
+    let length = iban::length(text.as_bytes()).filter(|_| text.len() <= 64)?;
     let plain: String = text.chars().filter(|c| !matches!(c, ' ' | '-')).map(|c| c.to_ascii_uppercase()).collect();
-    let (country, _) = plain.split_at_checked(2)?;
-    let is_of_country = IBANS.iter().any(|(length, countries)| *length == plain.len() && countries.split(' ').any(|c| c == country));
-    if !is_of_country || !plain.bytes().all(|b| b.is_ascii_alphanumeric()) {
-        return None;
-    }
-    let rotated = plain.bytes().skip(4).chain(plain.bytes().take(4));
-    let rest = rotated.fold(0_u32, |rest, b| match b {
-        b'0'..=b'9' => (rest * 10 + u32::from(b - b'0')) % 97,
-        _ => (rest * 100 + u32::from(b - b'A') + 10) % 97,
-    });
-    (rest == 1).then_some(plain)
+    let is_plain = plain.len() == length && plain.bytes().all(|b| b.is_ascii_alphanumeric());
+    (is_plain && iban::is_checked(&plain)).then_some(plain)
 }
 
 /// A phone number as `+` and digits, or digits alone where the country is not said: 7 to 15 of them (E.164).
