@@ -36,7 +36,7 @@ pub(crate) enum Command {
     Ingest(IngestArgs),
     /// Import files (or `-`, standard input) through the same adapters, without Kafka.
     Import(ImportArgs),
-    /// Run every rule that is due to the end of the data.
+    /// Run rules on each commit as it lands, until stopped; with --once, to the end of the data.
     Detect(DetectArgs),
     /// What is known of people, agents, jobs and tools.
     Baselines {
