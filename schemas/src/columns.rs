@@ -257,7 +257,7 @@ columns! {
     plain text delegation_malformed_reason: "The source's reason for that.";
     sensitive text principal_path: "The sentence `User X via Agent Y via MCP Server Z`.";
     // What.
-    plain text category: "`authn`, `token`, `authz_decision`, `tool_call`, `resource_access`, `prompt`, `discovery`, `session`, `admin`, `consent`, `lifecycle`, `model_call` or `detection`.";
+    plain text category: "`authn`, `token`, `authz_decision`, `tool_call`, `resource_access`, `prompt`, `discovery`, `session`, `admin`, `consent`, `lifecycle`, `model_call` or `detection`; `session` where a source says none.";
     plain text activity: "What was done, in one word or two, such as `call`, `issue`, `check`. Of `lifecycle` it is `create`, `update`, `delete`, `enable` or `disable`, the subject is in `resource_id`, and `resource_type` of people holds `user`.";
     plain int ocsf_class_uid: "OCSF 1.8 class.";
     plain int ocsf_activity_id: "OCSF 1.8 activity.";

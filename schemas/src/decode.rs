@@ -13,14 +13,13 @@ use crate::derive::{ocsf, principal_path};
 use crate::draft::{Draft, Input};
 use crate::envelope::{self, Element};
 use crate::json::Json;
-use crate::kafka;
 use crate::kept::{self, Allowance, MAX_RAW_BYTES, Raw, Sha256Digest, Whole};
 use crate::keys::Keys;
 use crate::privacy::Privacy;
 use crate::reader::Reader;
 use crate::redact::Redactor;
 use crate::reject::{Code, Reject};
-use crate::time;
+use crate::{amounts, kafka, time};
 
 /// Version of the event schema.
 pub const SCHEMA_VERSION: i32 = 1;
@@ -289,11 +288,21 @@ impl Decoder<'_> {
             row.is_late = Some(kafka_time.saturating_sub(event_time) > LATE_AFTER_US);
         }
         if row.row_kind.as_deref() == Some(EVENT) {
+            amounts::check(row);
+            name_the_unknown(row, source.adapter.name());
             row.event_time_tz_assumed.get_or_insert(false);
             row.revision = Some(0);
             row.principal_path = principal_path(row);
             (row.ocsf_class_uid, row.ocsf_activity_id) = ocsf(row);
         }
+    }
+}
+
+/// What every event says, even where its source does not: rules and people ask for it by name.
+fn name_the_unknown(row: &mut Row, adapter: &str) {
+    row.source_vendor.get_or_insert_with(|| adapter.into());
+    for (column, word) in [(&mut row.category, "session"), (&mut row.activity, "unknown"), (&mut row.outcome, "unknown")] {
+        column.get_or_insert_with(|| word.into());
     }
 }
 
@@ -320,6 +329,14 @@ impl Beside {
             }
         }
         raw.keep(row, limit);
+    }
+}
+
+/// Says on a row that a part of what came was not kept.
+pub(crate) fn not_kept(row: &mut Row, sentence: String) {
+    row.parse_errors.get_or_insert_default().push(sentence);
+    if row.parse_status.as_deref() == Some("ok") {
+        row.parse_status = Some("partial".into());
     }
 }
 

@@ -4,7 +4,7 @@
 
 use crate::cell::{Member, Struct};
 use crate::columns::Row;
-use crate::decode::Record;
+use crate::decode::{Record, not_kept};
 use crate::keys::hex;
 use crate::redact::Redactor;
 use crate::{kept, time};
@@ -55,14 +55,6 @@ fn headers_kept(headers: &[(String, Vec<u8>)], redactor: &Redactor<'_>) -> (Vec<
         }
     }
     (kept, cut)
-}
-
-/// Says on a row that a part of what came with it was not kept.
-fn not_kept(row: &mut Row, sentence: String) {
-    row.parse_errors.get_or_insert_default().push(sentence);
-    if row.parse_status.as_deref() == Some("ok") {
-        row.parse_status = Some("partial".into());
-    }
 }
 
 fn cut_to(bytes: &[u8], most: usize) -> &[u8] {

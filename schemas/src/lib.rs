@@ -6,6 +6,7 @@
 //! is never stored), [`batch`] (rows to Arrow).
 
 pub mod adapters;
+mod amounts;
 pub mod batch;
 pub mod cell;
 pub mod columns;

@@ -1,10 +1,13 @@
 #!/usr/bin/env bash
 # Runs each fuzz target for the given seconds from the kept corpus and fails on a crash, a hang or 2 GB of memory.
 # Needs no cargo-fuzz and no nightly: a plain build with the compiler's coverage instrumentation.
-#   tests/fuzz/run.sh SECONDS
+# The same inputs each time, so that a gate does not fail by chance; with a seed of its own (0: another each time) it looks
+# at others.
+#   tests/fuzz/run.sh SECONDS [SEED]
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")"
-seconds=${1:?usage: tests/fuzz/run.sh SECONDS}
+seconds=${1:?usage: tests/fuzz/run.sh SECONDS [SEED]}
+seed=${2:-1}
 target=${CARGO_TARGET_DIR:-../../target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
 export RUSTC_BOOTSTRAP=1
@@ -15,12 +18,15 @@ for name in unwrap decode; do
   work=$(mktemp -d)
   mkdir -p "$target/found"
   failed=0
-  "$target/$host/release/$name" "$work" "corpus/$name" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 \
+  "$target/$host/release/$name" "$work" "corpus/$name" -seed="$seed" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 \
     -artifact_prefix="$target/found/$name-" -print_final_stats=1 >"$work.log" 2>&1 || failed=$?
   echo "fuzz: $name: $(sed -n 's/^stat::number_of_executed_units: *//p' "$work.log") runs"
   if [ "$failed" != 0 ]; then
+    grep -a -m 1 -A 3 'panicked at' "$work.log" >&2 || true
     tail -40 "$work.log" >&2
-    echo "fuzz: $name failed; the input is in $target/found" >&2
+    found=$(ls -t "$target/found/$name-"* 2>/dev/null | head -1)
+    echo "fuzz: $name failed; the input is in $target/found, and here in Base64:" >&2
+    base64 -w 0 "$found" >&2
     exit 1
   fi
   rm -rf "$work" "$work.log"

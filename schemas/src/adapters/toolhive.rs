@@ -53,7 +53,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
 
 fn duration(r: &Reader<'_>) -> Option<i64> {
     let millis = r.integer("metadata.extra.duration_ms")?;
-    let micros = millis.checked_mul(1000).filter(|us| *us >= 0);
+    let micros = millis.checked_mul(1000);
     if micros.is_none() {
         r.fault(format!("metadata.extra.duration_ms: {millis} is no duration"));
     }

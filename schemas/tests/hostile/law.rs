@@ -76,7 +76,8 @@ fn hold_event(row: &Row) {
     assert!(row.category.is_some() && row.activity.is_some() && row.outcome.is_some() && row.source_vendor.is_some());
     assert!(row.reason_code.is_none());
     assert_eq!(row.parse_status.as_deref(), Some(if row.parse_errors.is_some() { "partial" } else { "ok" }));
-    assert!(row.duration_us.is_none_or(|us| us >= 0));
+    let amounts = [row.duration_us, row.params_bytes, row.result_rows, row.result_bytes, row.tokens_in, row.tokens_out];
+    assert!(amounts.iter().flatten().all(|amount| *amount >= 0), "amounts are never below zero: {amounts:?}");
     if let Some(ext) = &row.ext {
         let paths: std::collections::BTreeSet<&str> = ext.iter().map(|(path, _)| path.as_str()).collect();
         assert_eq!(paths.len(), ext.len(), "each path of ext stands once");

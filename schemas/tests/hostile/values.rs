@@ -76,6 +76,26 @@ fn a_latitude_that_is_not_finite_is_not_read() {
 }
 
 #[test]
+fn an_event_of_which_nothing_is_said_has_a_category_an_activity_and_an_outcome() {
+    let said = row(Adapter::by_name("json").unwrap(), r#"{"id":"a","time":"2026-11-20T10:00:00Z","delegator_id":"u-1"}"#);
+    event(&said, &["category=session", "activity=unknown", "outcome=unknown", "source_vendor=json"]);
+}
+
+/// Whatever its source, and one that lies about it cannot hide what others did beside it.
+#[test]
+fn an_amount_below_zero_is_none_and_named() {
+    let json = Adapter::by_name("json").unwrap();
+    for column in ["duration_us", "params_bytes", "result_rows", "result_bytes", "tokens_in", "tokens_out", "cost_usd"] {
+        let record = |amount: &str| format!(r#"{{"id":"a","time":"2026-11-20T10:00:00Z","tool_name":"t","{column}":{amount}}}"#);
+        event(&row(json.clone(), record("0")), &[&format!("{column}=0"), "parse_status=ok"]);
+        let below = row(json.clone(), record("-1"));
+        let fault = format!("parse_errors=`{column}` cannot be -1, which is below zero");
+        event(&below, &[&format!("{column}="), "parse_status=partial", &fault]);
+        assert!(shown(&below, "raw_payload").contains("-1"), "what was said is kept");
+    }
+}
+
+#[test]
 fn nul_in_a_string_is_kept() {
     let row = row(Adapter::Keycloak, with(KEYCLOAK, r#""ann""#, r#""a\u0000nn""#));
     event(&row, &["delegator_name=a\0nn", "parse_status=ok"]);
