@@ -1,4 +1,4 @@
-//! What is learnt from events: day rows of hours, volumes and terms, appended as versions come in.
+//! What is learnt from events: day rows of hours, volumes, terms and resources, appended as versions come in.
 //!
 //! Each kind is one SQL statement over the new events; its rows are added to the baseline table together with
 //! its cursor. Sums of integers only, so order and batch boundaries do not matter.
@@ -67,12 +67,29 @@ WITH facts AS (
 SELECT tenant, identity, kind, value, day, MIN(event_time) AS first_at, MAX(event_time) AS last_at, MIN(event_id) AS event_id, COUNT(*) AS n
 FROM facts GROUP BY 1, 2, 3, 4, 5";
 
+/// Of an agent, which resources of a type it was given: those that a call or an access names, alone or in a list.
+const RESOURCES_SQL: &str = "
+WITH acts AS (
+  SELECT tenant, 'agent:' || agent_id AS identity, event_date AS day, resource_type, COALESCE(resource_uri, resource_id) AS resource, resources
+  FROM new_events
+  WHERE category IN ('tool_call', 'resource_access') AND agent_id IS NOT NULL AND COALESCE(outcome, '') NOT IN ('denied', 'failure', 'error')
+    AND (resource_uri IS NOT NULL OR resource_id IS NOT NULL OR resources IS NOT NULL)
+),
+listed AS (SELECT tenant, identity, day, unnest(resources) AS item FROM acts WHERE resources IS NOT NULL),
+named AS (
+  SELECT tenant, identity, day, COALESCE(resource_type, '') AS type, resource FROM acts WHERE resource IS NOT NULL
+  UNION ALL SELECT tenant, identity, day, COALESCE(item['type'], ''), COALESCE(item['uri'], item['id']) FROM listed
+),
+once AS (SELECT DISTINCT tenant, identity, type, day, resource FROM named WHERE resource IS NOT NULL)
+SELECT tenant, identity, type, day, sketch_register(resource) AS register, MIN(sketch_weight(resource)) AS weight FROM once GROUP BY 1, 2, 3, 4, 5";
+
 fn sql(kind: Baseline) -> &'static str {
     match kind {
         Baseline::Hours => HOURS_SQL,
         Baseline::Volumes => VOLUMES_SQL,
         Baseline::Terms => TERMS_SQL,
         Baseline::Facts => FACTS_SQL,
+        Baseline::Resources => RESOURCES_SQL,
     }
 }
 

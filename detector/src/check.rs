@@ -190,6 +190,9 @@ fn history_rows(rule: &Rule, history: &History, rows: &mut Vec<Row>) -> Result<(
                 let mut row = template.clone();
                 row.event_time = Some(start);
                 row.event_date = Some(schemas::time::day_of(start));
+                if history.distinct {
+                    row.resource_id = Some(format!("history-{}", rows.len()));
+                }
                 if history.traced {
                     row.trace_id = Some(format!("history-{}", rows.len()));
                     let decision = Row { category: Some("authz_decision".into()), decision: Some("allow".into()), ..row.clone() };

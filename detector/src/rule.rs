@@ -152,6 +152,9 @@ pub struct History {
     /// Each event is a tool call with an allow decision in a trace of its own.
     #[serde(default)]
     pub traced: bool,
+    /// Whether each names a resource of its own.
+    #[serde(default)]
+    pub distinct: bool,
     /// Columns of each.
     pub set: serde_json::Map<String, serde_json::Value>,
 }

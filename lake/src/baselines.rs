@@ -24,6 +24,9 @@ pub enum Baseline {
     /// What holds from a moment on, and is asked for however long ago it was said:
     /// `tenant, identity, kind, value, day, first_at, last_at, event_id, n`.
     Facts,
+    /// Sketch of the different resources of a type that an identity read on a day, merged by MIN of the weight:
+    /// `tenant, identity, type, day, register, weight`.
+    Resources,
 }
 
 /// The column that all kinds have statistics of: bound it by a literal, and files of other days stay unread.
@@ -31,7 +34,7 @@ pub(crate) const DAY: &str = "day";
 
 impl Baseline {
     /// All kinds.
-    pub const ALL: &'static [Baseline] = &[Self::Hours, Self::Volumes, Self::Terms, Self::Facts];
+    pub const ALL: &'static [Baseline] = &[Self::Hours, Self::Volumes, Self::Terms, Self::Facts, Self::Resources];
 
     pub(crate) fn table(self) -> TableName {
         match self {
@@ -39,6 +42,7 @@ impl Baseline {
             Self::Volumes => TableName::BaselineVolumes,
             Self::Terms => TableName::BaselineTerms,
             Self::Facts => TableName::BaselineFacts,
+            Self::Resources => TableName::BaselineResources,
         }
     }
 
@@ -70,6 +74,7 @@ impl Baseline {
                 version,
             ],
             Self::Terms => vec![text("tenant"), text("identity"), text("kind"), text("term"), day, long("n"), version],
+            Self::Resources => vec![text("tenant"), text("identity"), text("type"), day, long("register"), long("weight"), version],
             Self::Facts => vec![
                 text("tenant"),
                 text("identity"),

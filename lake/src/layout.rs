@@ -25,6 +25,8 @@ pub enum TableName {
     BaselineTerms,
     /// What holds from a moment on.
     BaselineFacts,
+    /// Sketches of the resources read on a day.
+    BaselineResources,
 }
 
 impl TableName {
@@ -40,6 +42,7 @@ impl TableName {
         Self::BaselineVolumes,
         Self::BaselineTerms,
         Self::BaselineFacts,
+        Self::BaselineResources,
     ];
 
     /// Folder of the table, and its name in SQL where it is a view of its own.
@@ -55,6 +58,7 @@ impl TableName {
             Self::BaselineVolumes => "baseline_volumes",
             Self::BaselineTerms => "baseline_terms",
             Self::BaselineFacts => "baseline_facts",
+            Self::BaselineResources => "baseline_resources",
         }
     }
 }

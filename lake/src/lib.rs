@@ -36,6 +36,7 @@ mod people;
 pub mod rule_actions;
 pub mod seals;
 mod seen;
+mod sketch;
 pub mod snapshot;
 pub mod table;
 mod table_upkeep;

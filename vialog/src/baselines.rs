@@ -29,6 +29,7 @@ pub(crate) async fn show(args: &BaselinesShowArgs) -> Result<ExitCode> {
     known.extend(volumes(&session, &condition).await?);
     known.extend(terms(&session, &condition).await?);
     known.extend(facts(&session, &condition).await?);
+    known.extend(resources(&session, &condition).await?);
     if known.is_empty() {
         let names = session
             .texts(&format!("SELECT DISTINCT identity FROM baseline_hours WHERE tenant = {} ORDER BY 1 LIMIT 5", literal(&args.tenant)))
@@ -116,5 +117,19 @@ async fn facts(session: &Session, condition: &str) -> Result<Vec<Known>> {
     Ok(rows
         .iter()
         .map(|row| Known { kind: "fact", what: format!("{} ({}), last at {}, {} times", row[0], row[1], row[2], row[3]) })
+        .collect())
+}
+
+async fn resources(session: &Session, condition: &str) -> Result<Vec<Known>> {
+    let sql = format!(
+        "SELECT type, sketch_count(COUNT(*), SUM(weight)), MIN(first), MAX(last) FROM (
+           SELECT type, register, MIN(weight) AS weight, MIN(day) AS first, MAX(day) AS last FROM baseline_resources WHERE {condition} GROUP BY 1, 2) r
+         GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MAX_TERMS}"
+    );
+    let rows = session.texts(&sql).await?;
+    let noun = |row: &Vec<String>| if row[0].is_empty() { "resources without a type".to_owned() } else { format!("of type {}", row[0]) };
+    Ok(rows
+        .iter()
+        .map(|row| Known { kind: "resources", what: format!("about {} {}, from {} to {}", row[1], noun(row), row[2], row[3]) })
         .collect())
 }
