@@ -163,8 +163,10 @@ impl EventBatch {
         self.open_bytes += size_bytes;
         row.batch_id = Some(self.batch_id.clone());
         self.order.push(place);
-        if self.rows.is_empty() && self.bytes > CHUNK_BYTES {
-            self.rows = std::mem::take(&mut self.rows).with_room(CHUNK_BYTES);
+        if self.rows.is_empty()
+            && let Some(before) = self.chunks.last()
+        {
+            self.rows = RowsBuilder::like(before);
         }
         self.rows.push(&row);
         if self.open_bytes >= CHUNK_BYTES { self.close_chunk() } else { Ok(()) }

@@ -8,9 +8,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Array, AsArray, RecordBatch};
-use arrow::compute::interleave_record_batch;
-use arrow::datatypes::{Date32Type, Schema, TimestampMicrosecondType};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, new_null_array};
+use arrow::compute::interleave;
+use arrow::datatypes::{Date32Type, Schema, SchemaRef, TimestampMicrosecondType};
 use schemas::columns::name;
 
 use crate::LakeError;
@@ -72,20 +72,52 @@ impl FileRows<'_, '_> {
         let chunks = chunks.map_err(rows)?;
         let file_schema = Arc::new(schema.project(&kept).map_err(rows)?);
         let mut encoder = Encoder::new(&file_schema, stats_columns, self.places.len())?;
+        let columns = Columns::of(&file_schema, &chunks);
         for slice in self.places.chunks(SLICE_ROWS) {
-            encoder.write(&gather(&chunks, slice)?)?;
+            encoder.write(&columns.gather(slice)?)?;
         }
         encoder.finish()
     }
 }
 
-fn gather(chunks: &[RecordBatch], places: &[Place<'_>]) -> Result<RecordBatch, LakeError> {
-    let is_run = places.windows(2).all(|pair| pair[0].chunk == pair[1].chunk && pair[0].row + 1 == pair[1].row);
-    if let (true, Some(first)) = (is_run, places.first()) {
-        return Ok(chunks[first.chunk].slice(first.row, places.len()));
+/// The columns of all chunks, one after the other.
+struct Columns<'b> {
+    schema: &'b SchemaRef,
+    columns: Vec<Column<'b>>,
+}
+
+enum Column<'b> {
+    /// Empty in all rows, as most are: a slice of nothing.
+    Empty(ArrayRef),
+    Full(Vec<&'b dyn Array>),
+}
+
+impl<'b> Columns<'b> {
+    fn of(schema: &'b SchemaRef, chunks: &'b [RecordBatch]) -> Self {
+        let column = |index: usize| {
+            let is_empty = chunks.iter().all(|chunk| chunk.column(index).null_count() == chunk.num_rows());
+            if is_empty {
+                Column::Empty(new_null_array(schema.field(index).data_type(), SLICE_ROWS))
+            } else {
+                Column::Full(chunks.iter().map(|chunk| chunk.column(index).as_ref()).collect())
+            }
+        };
+        Self { schema, columns: (0..schema.fields().len()).map(column).collect() }
     }
-    let indices: Vec<(usize, usize)> = places.iter().map(|place| (place.chunk, place.row)).collect();
-    interleave_record_batch(&chunks.iter().collect::<Vec<_>>(), &indices).map_err(rows)
+
+    /// These rows, at most a slice of them.
+    fn gather(&self, places: &[Place<'_>]) -> Result<RecordBatch, LakeError> {
+        let indices: Vec<(usize, usize)> = places.iter().map(|place| (place.chunk, place.row)).collect();
+        let is_run = indices.windows(2).all(|pair| pair[0].0 == pair[1].0 && pair[0].1 + 1 == pair[1].1);
+        let run = indices.first().filter(|_| is_run);
+        let column = |column: &Column<'_>| match (column, run) {
+            (Column::Empty(nothing), _) => Ok(nothing.slice(0, indices.len())),
+            (Column::Full(chunks), Some((chunk, row))) => Ok(chunks[*chunk].slice(*row, indices.len())),
+            (Column::Full(chunks), None) => interleave(chunks, &indices),
+        };
+        let columns: Result<Vec<ArrayRef>, _> = self.columns.iter().map(column).collect();
+        RecordBatch::try_new(Arc::clone(self.schema), columns.map_err(rows)?).map_err(rows)
+    }
 }
 
 fn rows(error: arrow::error::ArrowError) -> LakeError {

@@ -3,14 +3,18 @@
 //! ```text
 //! field  = len16(name) name len32(value) value
 //! plain  = SHA-256(0x70 field*)                       plain columns that are not null, by name
-//! salt   = SHA-256(0x73 row_salt name)                of one field; row_salt is keyed and stays secret
+//! salt   = SHA-256(0x73 row_salt name), 16 bytes      of one field; row_salt is keyed and stays secret
 //! c_f    = SHA-256(0x66 len16(name) name salt value)  one for each sensitive column that is not null
 //! leaf   = SHA-256(0x00 plain (len16(name) name c_f)*)
 //! ```
+//! A salt of 16 bytes cannot be guessed, and leaves room for a short value in the same block of the hash.
 //! Columns go in by ascending name, nulls not at all; so a column added later leaves old leaves valid.
 
 use crate::Hash;
 use crate::sha::digest;
+
+/// Salt of one field.
+pub type Salt = [u8; 16];
 
 /// Commitment to one sensitive field.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -61,12 +65,13 @@ impl LeafBuilder {
 }
 
 /// Salt of one field of a row. It tells nothing of the salts of the row's other fields.
-pub fn field_salt(row_salt: &Hash, name: &str) -> Hash {
-    digest(&[&[0x73], row_salt, name.as_bytes()])
+pub fn field_salt(row_salt: &Hash, name: &str) -> Salt {
+    let hash = digest(&[&[0x73], row_salt, name.as_bytes()]);
+    std::array::from_fn(|i| hash[i])
 }
 
 /// Salted commitment to one sensitive field. Without the salt a low-entropy value cannot be guessed.
-pub fn commit_field(name: &str, salt: &[u8; 32], value: &[u8]) -> Hash {
+pub fn commit_field(name: &str, salt: &Salt, value: &[u8]) -> Hash {
     digest(&[&[0x66], &length16(name), name.as_bytes(), salt, value])
 }
 
@@ -81,7 +86,7 @@ mod tests {
     fn leaf(fields: &[(&str, &str)], sensitive: &[(&str, &str)]) -> Hash {
         let mut builder = LeafBuilder::default();
         fields.iter().for_each(|(n, v)| builder.plain(n, v.as_bytes()));
-        sensitive.iter().for_each(|(n, v)| builder.commitment(n, &commit_field(n, &[1; 32], v.as_bytes())));
+        sensitive.iter().for_each(|(n, v)| builder.commitment(n, &commit_field(n, &[1; 16], v.as_bytes())));
         builder.finish()
     }
 
@@ -95,7 +100,7 @@ mod tests {
 
     #[test]
     fn a_redacted_field_leaves_the_leaf_valid() {
-        let commitment = commit_field("c", &[1; 32], b"3");
+        let commitment = commit_field("c", &[1; 16], b"3");
         let mut redacted = LeafBuilder::default();
         redacted.plain("a", b"1");
         redacted.commitment("c", &commitment);

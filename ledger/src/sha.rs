@@ -1,13 +1,13 @@
 //! SHA-256 of a text in parts. A leaf takes some forty hashes of a few short parts each, and a hasher that is fed part by
 //! part spends more on its bookkeeping than on them: short ones are put together first.
 //!
-//! Limits: 256 bytes are put together; longer texts are fed in parts.
+//! Limits: 128 bytes are put together; longer texts are fed in parts.
 
 use sha2::{Digest, Sha256};
 
 use crate::Hash;
 
-const SHORT: usize = 256;
+const SHORT: usize = 128;
 
 /// The hash of these parts, one after the other.
 pub(crate) fn digest(parts: &[&[u8]]) -> Hash {

@@ -6,8 +6,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder, MapBuilder,
-    StringBuilder, StructBuilder, TimestampMicrosecondBuilder, make_builder,
+    Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder,
+    MapBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder, make_builder,
 };
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -37,13 +37,11 @@ impl Default for RowsBuilder {
 }
 
 impl RowsBuilder {
-    /// With room for payloads of this size together, so that the largest column need not be moved as it grows.
-    #[must_use]
-    pub fn with_room(mut self, payload_bytes: usize) -> Self {
-        if let Some(ColumnBuilder::Bytes(payload)) = self.builders.last_mut() {
-            *payload = BinaryBuilder::with_capacity(1024, payload_bytes);
-        }
-        self
+    /// With room for a little more than a batch that came before it: rows are mostly like those before, and texts that have room
+    /// need not be moved as they grow.
+    pub fn like(batch: &RecordBatch) -> Self {
+        let builders = COLUMNS.iter().zip(batch.columns()).map(|(c, before)| ColumnBuilder::like(c.kind, before)).collect();
+        Self { builders, ..Self::default() }
     }
 
     /// Appends one row.
@@ -149,6 +147,18 @@ impl ColumnBuilder {
                 let names = arrow::array::builder::MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
                 Self::Map(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()))
             }
+        }
+    }
+
+    fn like(kind: Kind, before: &dyn Array) -> Self {
+        let more = |size: usize| size + size / 8;
+        match (kind, before.len()) {
+            (_, rows) if before.null_count() == rows => Self::new(kind),
+            (Kind::Text, rows) => Self::Text(StringBuilder::with_capacity(more(rows), more(before.as_string::<i32>().value_data().len()))),
+            (Kind::Bytes, rows) => {
+                Self::Bytes(BinaryBuilder::with_capacity(more(rows), more(before.as_binary::<i32>().value_data().len())))
+            }
+            _ => Self::new(kind),
         }
     }
 
