@@ -1,11 +1,12 @@
 //! What is wrong with a rule before it runs: every statement is planned against an empty lake, and the plan is looked at.
 //!
 //! Refused are SQL that does not plan, anything but a query, joins that pair everything with everything or rows of two
-//! tenants, functions whose answer differs from run to run, and tables that rules may not read.
+//! tenants, groups and windows over rows of several tenants, functions whose answer differs from run to run, and tables that rules may not read.
 //!
-//! Not seen: groups and windows without the tenant, a subquery that drops it before a join, and `IN` or `EXISTS` without it.
+//! Not seen: a subquery that drops it before a join, and `IN` or `EXISTS` without it.
 
 use datafusion::common::tree_node::{TreeNode, TreeNodeRecursion};
+use datafusion::logical_expr::expr::WindowFunctionParams;
 use datafusion::logical_expr::utils::split_conjunction;
 use datafusion::logical_expr::{BinaryExpr, Expr, JoinType, LogicalPlan, Operator, Volatility};
 use datafusion::prelude::{SQLOptions, SessionContext};
@@ -13,6 +14,8 @@ use lake::views;
 
 use crate::rule::{Moments, Rule};
 
+/// The key whose rows are alerts; the others beside it count identities over all tenants.
+const QUERY: &str = "query";
 /// A column that joins must agree on.
 const TENANT: &str = "tenant";
 /// A table of one row, which may be paired with everything.
@@ -41,7 +44,7 @@ pub async fn faults(rule: &Rule, context: &SessionContext) -> Vec<Fault> {
         match planned(context, &rule.filled(&table.sql, moments)).await {
             Err(what) => found.push(Fault { at, what }),
             Ok(plans) => {
-                found.extend(of_plans(&plans).into_iter().map(|what| Fault { at: at.clone(), what }));
+                found.extend(of_rows(&plans).into_iter().map(|what| Fault { at: at.clone(), what }));
                 let schema = plans.as_written.schema().inner().clone();
                 if context.table_exist(table.name.as_str()).unwrap_or(true) {
                     found.push(Fault { at, what: format!("there is a table `{}` already; name its own another way", table.name) });
@@ -54,7 +57,7 @@ pub async fn faults(rule: &Rule, context: &SessionContext) -> Vec<Fault> {
         }
     }
     let others = [
-        ("query", Some(&rule.query)),
+        (QUERY, Some(&rule.query)),
         ("learning", rule.learning.as_ref()),
         ("excluded", rule.excluded.as_ref()),
         ("blind", rule.blind.as_ref()),
@@ -62,6 +65,7 @@ pub async fn faults(rule: &Rule, context: &SessionContext) -> Vec<Fault> {
     for (at, sql) in others.into_iter().filter_map(|(at, sql)| Some((at, sql?))) {
         let faults = match planned(context, &rule.filled(sql, moments)).await {
             Err(what) => vec![what],
+            Ok(plans) if at == QUERY => of_rows(&plans),
             Ok(plans) => of_plans(&plans),
         };
         found.extend(faults.into_iter().map(|what| Fault { at: at.into(), what }));
@@ -109,6 +113,15 @@ fn short(error: &str) -> String {
     error.split("Valid fields are").next().unwrap_or_default().trim_end().to_owned()
 }
 
+/// As [`of_plans`], of a statement whose rows are of one tenant each.
+fn of_rows(plans: &Plans) -> Vec<String> {
+    let mut found = of_plans(plans);
+    found.extend(walked(&plans.as_written, forgets_tenant));
+    found.sort();
+    found.dedup();
+    found
+}
+
 fn of_plans(plans: &Plans) -> Vec<String> {
     let mut found = walked(&plans.as_written, mixes_tenants);
     found.extend(walked(&plans.optimized, of_node));
@@ -139,7 +152,6 @@ fn walked(plan: &LogicalPlan, of_node: impl Fn(&LogicalPlan) -> Option<String>) 
 fn mixes_tenants(node: &LogicalPlan) -> Option<String> {
     let LogicalPlan::Join(join) = node else { return None };
     let shows_both = matches!(join.join_type, JoinType::Inner | JoinType::Left | JoinType::Right | JoinType::Full);
-    let has_tenant = |plan: &LogicalPlan| plan.schema().fields().iter().any(|field| field.name() == TENANT);
     let is_equal = |left: &Expr, right: &Expr| names_tenant(left) && names_tenant(right);
     let in_filter = join.filter.iter().flat_map(split_conjunction).any(|part| match part {
         Expr::BinaryExpr(BinaryExpr { left, op: Operator::Eq, right }) => is_equal(left, right),
@@ -149,6 +161,33 @@ fn mixes_tenants(node: &LogicalPlan) -> Option<String> {
     let is_mixed = shows_both && has_tenant(&join.left) && has_tenant(&join.right) && !compared;
     is_mixed
         .then(|| "a join of two tables with a tenant does not say that the tenants are equal; add `a.tenant = b.tenant` to its ON".into())
+}
+
+/// A group or a window over rows that have a tenant, and not by it: what one tenant does would count for another.
+fn forgets_tenant(node: &LogicalPlan) -> Option<String> {
+    match node {
+        LogicalPlan::Aggregate(aggregate) if has_tenant(&aggregate.input) => {
+            let is_by_tenant = aggregate.group_expr.iter().any(names_tenant);
+            (!is_by_tenant).then(|| "a group counts rows of several tenants as one; add `tenant` to its GROUP BY".into())
+        }
+        LogicalPlan::Window(window) if has_tenant(&window.input) => {
+            let is_by_tenant = |expression: &Expr| match expression.clone().unalias() {
+                // A number that is given in the order of tenants is of one of them.
+                Expr::WindowFunction(function) => {
+                    let WindowFunctionParams { partition_by, order_by, .. } = &function.params;
+                    partition_by.iter().any(names_tenant) || order_by.first().is_some_and(|sort| names_tenant(&sort.expr))
+                }
+                _ => true,
+            };
+            let forgets = !window.window_expr.iter().all(is_by_tenant);
+            forgets.then(|| "a window looks at rows of several tenants; add `tenant` to its PARTITION BY".into())
+        }
+        _ => None,
+    }
+}
+
+fn has_tenant(plan: &LogicalPlan) -> bool {
+    plan.schema().fields().iter().any(|field| field.name() == TENANT)
 }
 
 fn of_node(node: &LogicalPlan) -> Option<String> {

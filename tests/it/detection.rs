@@ -208,6 +208,14 @@ tests:
         ("new_events e JOIN events o ON o.trace_id = e.trace_id", "tenants are equal"),
         ("(SELECT * FROM new_events WHERE random() < 0.5) e", "another answer each time"),
         ("new_events e JOIN generate_series(1, 100000000) g ON g.value = e.offset", "makes rows"),
+        (
+            "(SELECT MIN(tenant) AS tenant, agent_id AS event_id, MAX(event_time) AS event_time FROM new_events GROUP BY agent_id) e",
+            "GROUP BY",
+        ),
+        (
+            "(SELECT tenant, event_id, event_time, lag(event_id) OVER (PARTITION BY agent_id ORDER BY event_time) AS b FROM new_events) e",
+            "PARTITION BY",
+        ),
         ("no_such_view e", "not found"),
         ("stored_events e", "stored_"),
     ] {
