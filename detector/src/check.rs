@@ -1,6 +1,7 @@
 //! The tests of a rule file through the real engine: a lake is made, events are committed, copies and baselines
 //! are brought up, the rule runs, and what it found is compared.
 
+use std::ops::ControlFlow;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
@@ -10,12 +11,14 @@ use lake::alerts::{self, RuleStep};
 use lake::events::{self, EventBatch, Origin};
 use schemas::Row;
 use schemas::json;
+use tokio::runtime::Runtime;
 
 use crate::DetectorError;
 use crate::inventory::Inventory;
 use crate::lists;
+use crate::pool;
 use crate::rule::{Case, History, Rule, TestInventory};
-use crate::run::Detector;
+use crate::run::{Detector, RunReport};
 
 const ENVIRONMENT: &str = "development";
 
@@ -68,6 +71,39 @@ async fn run_case(rule: &Rule, case: &Case, folder: &str, how: How) -> Result<Ca
 }
 
 async fn run_once(rule: &Rule, case: &Case, folder: &str, how: How) -> Result<CaseResult, DetectorError> {
+    let inventory = inventory_of(rule, case)?;
+    let report = judged(&Trial { rule, case, inventory: &inventory, how }, folder).await?;
+    // Severity is compared where the test names it.
+    let named = |entity: &str, severity: Option<&str>| severity.map_or(entity.to_owned(), |s| format!("{entity} ({s})"));
+    let mut found: Vec<String> =
+        report.alerts.iter().map(|a| named(&a.entity, Some(a.severity.as_str()).filter(|_| with_severity(case)))).collect();
+    let mut expected: Vec<String> = case.expect.iter().map(|e| named(&e.entity, e.severity.as_deref())).collect();
+    found.sort();
+    expected.sort();
+    let failure = report.failed().next().map(|(_, why)| why.to_owned());
+    Ok(CaseResult { case: case.name.clone(), expected, found, failure })
+}
+
+/// What is known of identities in a case.
+pub(crate) fn inventory_of(rule: &Rule, case: &Case) -> Result<Inventory, DetectorError> {
+    let TestInventory { identities, holidays, lists } = case.inventory.clone();
+    match lists::fault(&lists) {
+        Some(what) => Err(DetectorError::Rule { rule: rule.name.clone(), what }),
+        None => Ok(Inventory { default_zone: None, identities, holidays, lists }),
+    }
+}
+
+/// A rule and what it is shown.
+pub(crate) struct Trial<'a> {
+    pub(crate) rule: &'a Rule,
+    pub(crate) case: &'a Case,
+    pub(crate) inventory: &'a Inventory,
+    pub(crate) how: How,
+}
+
+/// What the engine makes of a trial, in a lake of its own in an empty folder.
+pub(crate) async fn judged(trial: &Trial<'_>, folder: &str) -> Result<RunReport, DetectorError> {
+    let Trial { rule, case, inventory, how } = *trial;
     let lake = Lake::open_or_create(folder, ENVIRONMENT)?;
     let mut rows = Vec::new();
     for history in &case.history {
@@ -80,26 +116,12 @@ async fn run_once(rule: &Rule, case: &Case, folder: &str, how: How) -> Result<Ca
     }
     let events = case.events.iter().map(|event| row_of(rule, event)).collect::<Result<Vec<_>, _>>()?;
     commit_events(&lake, events, next, how)?;
-    let TestInventory { identities, holidays, lists } = case.inventory.clone();
-    if let Some(what) = lists::fault(&lists) {
-        return Err(DetectorError::Rule { rule: rule.name.clone(), what });
-    }
-    let inventory = Inventory { default_zone: None, identities, holidays, lists };
-    let mut detector = Detector::new(&lake, std::slice::from_ref(rule), &inventory);
+    let mut detector = Detector::new(&lake, std::slice::from_ref(rule), inventory);
     if how == How::Shuffled {
         detector.config = detector.config.with_target_partitions(4).with_batch_size(3);
         detector.config.options_mut().execution.parquet.pushdown_filters = true;
     }
-    let report = detector.run(i64::MAX / 2, 0).await?;
-    // Severity is compared where the test names it.
-    let named = |entity: &str, severity: Option<&str>| severity.map_or(entity.to_owned(), |s| format!("{entity} ({s})"));
-    let mut found: Vec<String> =
-        report.alerts.iter().map(|a| named(&a.entity, Some(a.severity.as_str()).filter(|_| with_severity(case)))).collect();
-    let mut expected: Vec<String> = case.expect.iter().map(|e| named(&e.entity, e.severity.as_deref())).collect();
-    found.sort();
-    expected.sort();
-    let failure = report.failed().next().map(|(_, why)| why.to_owned());
-    Ok(CaseResult { case: case.name.clone(), expected, found, failure })
+    detector.run(i64::MAX / 2, 0).await
 }
 
 /// Whether every expected alert of a case names its severity.
@@ -213,24 +235,15 @@ fn history_rows(rule: &Rule, history: &History, rows: &mut Vec<Row>) -> Result<(
 /// When a case cannot be set up.
 pub fn run_all(rules: &[Rule], root: &Path, how: How, hear: &(dyn Fn(&Rule, &CaseResult) + Sync)) -> Result<usize, DetectorError> {
     let cases: Vec<(&Rule, &Case)> = rules.iter().flat_map(|rule| rule.tests.iter().map(move |case| (rule, case))).collect();
-    let (next, failed) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let workers = std::thread::available_parallelism().map_or(1, usize::from).min(cases.len().max(1));
-    let work = || -> Result<(), DetectorError> {
-        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
-        let runtime = runtime.map_err(|source| DetectorError::File { path: "the runtime".into(), source })?;
-        loop {
-            let number = next.fetch_add(1, Ordering::Relaxed);
-            let Some((rule, case)) = cases.get(number) else { return Ok(()) };
-            let folder = root.join(number.to_string());
-            let result = runtime.block_on(run_case(rule, case, &folder.to_string_lossy(), how))?;
-            failed.fetch_add(usize::from(!result.passed()), Ordering::Relaxed);
-            hear(rule, &result);
-        }
+    let failed = AtomicUsize::new(0);
+    let work = |runtime: &Runtime, number: usize, (rule, case): &(&Rule, &Case)| {
+        let folder = root.join(number.to_string());
+        let result = runtime.block_on(run_case(rule, case, &folder.to_string_lossy(), how))?;
+        failed.fetch_add(usize::from(!result.passed()), Ordering::Relaxed);
+        hear(rule, &result);
+        Ok(ControlFlow::Continue(()))
     };
-    std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
-        handles.into_iter().try_for_each(|handle| handle.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)))
-    })?;
+    pool::each(&cases, pool::cores(), &work)?;
     Ok(failed.into_inner())
 }
 

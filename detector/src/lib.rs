@@ -2,7 +2,7 @@
 //!
 //! Rules are data; no rule has a name here. In reading order: [`rule`] (the file and its laws),
 //! [`baseline`] (what is learnt), [`evaluate`] (one rule over one span of versions), [`run`] (all of
-//! them), [`check`] (the tests in a rule file through the same engine), [`report`] (how good rules are against [`labels`]).
+//! them), [`check`] (the tests in a rule file through the same engine), [`canary`] (one of them, to see that a rule still fires), [`report`] (how good rules are against [`labels`]).
 //!
 //! What makes it cheap and repeatable: a rule reads the events that are new to it and day rows of
 //! baselines before each event's day, never the whole history; so the same history gives the same alerts
@@ -10,6 +10,8 @@
 
 pub mod again;
 pub mod baseline;
+pub mod canary;
+mod canary_case;
 pub mod check;
 pub mod evaluate;
 mod functions;
@@ -19,6 +21,7 @@ pub mod labels;
 pub mod lint;
 pub mod lists;
 pub mod parameters;
+mod pool;
 pub mod report;
 pub mod rule;
 pub mod run;

@@ -15,7 +15,7 @@ const MAX_BYTES: u64 = 16 << 20;
 /// Tenant of rows that name none.
 pub(crate) const DEFAULT_TENANT: &str = "default";
 /// Column that every list has.
-const TENANT: &str = "tenant";
+pub(crate) const TENANT: &str = "tenant";
 
 /// A list: its name as a table and file, its columns, and what it is for.
 #[derive(Debug, Clone, Copy)]

@@ -69,7 +69,12 @@ impl Overrides {
         for (name, values) in &self.all {
             let rule = named(rules, name)?;
             check(rule, values)?;
-            rule.parameters.extend(values.clone());
+            for (parameter, value) in values {
+                // What was replaced twice was written first.
+                if let Some(written) = rule.parameters.insert(parameter.clone(), value.clone()) {
+                    rule.replaced.entry(parameter.clone()).or_insert(written);
+                }
+            }
         }
         for (tenant, by_rule) in &self.tenants {
             for (name, values) in by_rule {

@@ -51,6 +51,9 @@ pub struct Rule {
     /// Values that the SQL names.
     #[serde(default)]
     pub parameters: Parameters,
+    /// Values of the file that a configuration replaced for everybody.
+    #[serde(skip)]
+    pub replaced: Parameters,
     /// What a configuration says of them for single tenants.
     #[serde(skip)]
     pub of_tenants: BTreeMap<String, Parameters>,
@@ -222,6 +225,13 @@ impl Rule {
     pub fn for_tenant(&self, tenant: &str) -> Self {
         let mut rule = Self { of_tenants: BTreeMap::new(), ..self.clone() };
         rule.parameters.extend(self.of_tenants.get(tenant).cloned().unwrap_or_default());
+        rule
+    }
+
+    /// The rule as its file has it, without what a configuration says of it.
+    pub fn as_written(&self) -> Self {
+        let mut rule = Self { of_tenants: BTreeMap::new(), ..self.clone() };
+        rule.parameters.append(&mut rule.replaced);
         rule
     }
 

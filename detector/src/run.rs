@@ -11,7 +11,9 @@ use lake::views::{self, Window};
 use lake::{Lake, events, follow, joined};
 
 use crate::evaluate::{Findings, OPEN, RoundFacts};
+use crate::health::Trouble;
 use crate::inventory::Inventory;
+use crate::lists::DEFAULT_TENANT;
 use crate::rule::Rule;
 use crate::{DetectorError, baseline, evaluate, functions, health};
 
@@ -192,7 +194,7 @@ impl<'a> Detector<'a> {
 
     /// A failure is an alert, unless it was told today.
     async fn tell_failure(rule: &Rule, why: &str, round: &Round<'_>) -> Result<Vec<Alert>, DetectorError> {
-        let alert = health::alert(&rule.name, why, round.facts.now_us);
+        let alert = health::alert((&rule.name, DEFAULT_TENANT), Trouble::Failed, why, round.facts.now_us);
         if evaluate::known_alerts(&round.context, health::RULE).await?.contains(&alert.alert_id) {
             return Ok(Vec::new());
         }

@@ -17,6 +17,8 @@ pub enum TableName {
     AlertActions,
     /// Which rules people promoted.
     RuleActions,
+    /// What came of showing rules a synthetic violation.
+    RuleCanaries,
     /// Day rows of hour-of-week histograms.
     BaselineHours,
     /// Day rows of volumes.
@@ -38,6 +40,7 @@ impl TableName {
         Self::Alerts,
         Self::AlertActions,
         Self::RuleActions,
+        Self::RuleCanaries,
         Self::BaselineHours,
         Self::BaselineVolumes,
         Self::BaselineTerms,
@@ -54,6 +57,7 @@ impl TableName {
             Self::Alerts => "alerts",
             Self::AlertActions => "alert_actions",
             Self::RuleActions => "rule_actions",
+            Self::RuleCanaries => "rule_canaries",
             Self::BaselineHours => "baseline_hours",
             Self::BaselineVolumes => "baseline_volumes",
             Self::BaselineTerms => "baseline_terms",

@@ -15,6 +15,7 @@ mod store;
 pub mod alert_actions;
 pub mod alerts;
 pub mod baselines;
+pub mod canaries;
 pub mod decide;
 pub mod events;
 #[cfg(debug_assertions)]

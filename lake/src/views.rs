@@ -14,7 +14,7 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::first_arrivals::{self, FirstArrivals};
 use crate::snapshot::Snapshot;
-use crate::{Lake, LakeError, alert_actions, alerts, baselines, events, follow, functions, rule_actions};
+use crate::{Lake, LakeError, alert_actions, alerts, baselines, canaries, events, follow, functions, rule_actions};
 
 /// Names of all views.
 pub const VIEWS: &[&str] = &[
@@ -115,6 +115,7 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
     provider(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
     provider(context, "alert_actions", Snapshot::of(&alert_actions::open(lake)?, None))?;
     provider(context, "rule_actions", Snapshot::of(&rule_actions::open(lake)?, None))?;
+    provider(context, "rule_canaries", Snapshot::of(&canaries::open(lake)?, None))?;
     view(context, "alerts", ALERTS_SQL).await?;
     for kind in baselines::Baseline::ALL {
         let stored = format!("stored_{}", kind.table_name());

@@ -7,6 +7,7 @@
 
 mod acts;
 mod bucket;
+mod canaries;
 mod commit_faults;
 mod detection;
 mod doctor;

@@ -12,7 +12,7 @@ use schemas::privacy::Privacy;
 
 pub(crate) use self::alerts::{AlertsCommand, AlertsListArgs, HandleArgs};
 pub(crate) use self::rules::{
-    BacktestArgs, BaselinesCommand, BaselinesShowArgs, DetectArgs, PromoteArgs, ReportArgs, RuleRunArgs, RulesCommand, ToldArgs,
+    BacktestArgs, BaselinesCommand, BaselinesShowArgs, CanaryArgs, DetectArgs, PromoteArgs, ReportArgs, RuleRunArgs, RulesCommand, ToldArgs,
 };
 use crate::config::Config;
 
@@ -55,7 +55,7 @@ pub(crate) enum Command {
     },
     /// Write labelled synthetic traffic: `<adapter>.jsonl` and `labels.jsonl`.
     Generate(GenerateArgs),
-    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts, alert_actions, rule_actions, incidents, observations, acts, lost_calls, coverage. DESCRIBE shows their columns.
+    /// Run one SQL query over the views: events, events_tip, tool_calls, decisions, token_grants, revisions, rejections, alerts, alert_actions, rule_actions, rule_canaries, incidents, observations, acts, lost_calls, coverage. DESCRIBE shows their columns.
     Query(QueryArgs),
     /// Recompute every leaf, root, count and range of a lake and compare them with its seals.
     Verify(VerifyArgs),

@@ -16,7 +16,7 @@ use serde_json::json;
 
 use crate::args::{DetectArgs, Output, RuleRunArgs};
 use crate::config::Config;
-use crate::{tell, watch};
+use crate::{canary, tell, watch};
 
 /// What `detect`, `rules backtest`, `rules report` and `rules replay` run with.
 pub(crate) struct Setup {
@@ -66,6 +66,9 @@ pub(crate) async fn detect(args: &DetectArgs, stop: Arc<AtomicBool>) -> Result<E
     let as_json = args.run.format == Output::Json;
     let setup = Setup::read(&args.run)?;
     if !args.once {
+        if args.canaries {
+            tokio::spawn(canary::daily(Arc::new(Setup::read(&args.run)?), as_json, Arc::clone(&stop)));
+        }
         watch::watch(setup, as_json, stop).await?;
         return Ok(ExitCode::SUCCESS);
     }

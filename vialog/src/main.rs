@@ -5,6 +5,7 @@
 mod alerts;
 mod args;
 mod baselines;
+mod canary;
 mod cli;
 mod config;
 mod demo;

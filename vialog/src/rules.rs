@@ -1,4 +1,4 @@
-//! `rules`: list, lint with a lock file, test, backtest, report, replay.
+//! `rules`: list, lint with a lock file, test, backtest, replay; the others are modules of their own.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -21,7 +21,7 @@ use serde_json::json;
 
 use crate::args::{BacktestArgs, Output, RuleRunArgs, RulesCommand};
 use crate::detection::{self, Setup};
-use crate::{alerts, promotion, report, tell};
+use crate::{alerts, canary, promotion, report, tell};
 
 /// Between event ids in one text.
 const SEPARATOR: char = '\u{1f}';
@@ -42,6 +42,8 @@ pub(crate) async fn run(command: &RulesCommand) -> Result<ExitCode> {
         RulesCommand::Backtest(args) => backtest(args).await,
         RulesCommand::Promote(args) => promotion::promote(args).await,
         RulesCommand::Demote { lake, told, name } => promotion::demote(lake, told, name).await,
+        RulesCommand::Canary(args) => canary::run(args).await,
+        RulesCommand::Health(args) => canary::health(args).await,
         RulesCommand::Report(args) => report::run(args).await,
         RulesCommand::Replay { run, alert } => replay(run, alert).await,
     }

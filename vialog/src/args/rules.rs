@@ -58,6 +58,10 @@ pub(crate) enum RulesCommand {
         /// Name of the rule.
         name: String,
     },
+    /// Show each rule a synthetic violation, with the parameters and lists that are in force, and keep whether it fired. Stores no event and no alert of it.
+    Canary(CanaryArgs),
+    /// Say when each rule last fired at its canary.
+    Health(RuleRunArgs),
     /// Say how good rules are: the alerts of a lake against labels. Writes nothing.
     Report(ReportArgs),
     /// Give an alert again from what it recorded, and compare.
@@ -97,6 +101,20 @@ pub(crate) struct BacktestArgs {
     /// Last day, included.
     #[arg(long, value_name = "DAY")]
     pub(crate) to: chrono::NaiveDate,
+    /// Names of rules. [default: all]
+    pub(crate) names: Vec<String>,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CanaryArgs {
+    #[command(flatten)]
+    pub(crate) run: RuleRunArgs,
+    /// Only look; record nothing.
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// For this tenant; may be given several times. [default: `default`, and each that has parameters of its own for a rule]
+    #[arg(long = "tenant", value_name = "TENANT")]
+    pub(crate) tenants: Vec<String>,
     /// Names of rules. [default: all]
     pub(crate) names: Vec<String>,
 }
@@ -152,6 +170,9 @@ pub(crate) struct DetectArgs {
     /// Run to the end of the data and stop, instead of going on with each commit that lands.
     #[arg(long)]
     pub(crate) once: bool,
+    /// Show each rule its canary once a day, as `rules canary` does.
+    #[arg(long, conflicts_with = "once")]
+    pub(crate) canaries: bool,
     /// With --once, treat the data as complete up to this moment (RFC 3339). [default: all of it]
     #[arg(long, value_name = "T", requires = "once")]
     pub(crate) as_of: Option<chrono::DateTime<chrono::Utc>>,
