@@ -53,7 +53,8 @@ terms AS (
 )
 SELECT tenant, identity, kind, term, day, COUNT(*) AS n FROM terms WHERE identity IS NOT NULL AND term IS NOT NULL GROUP BY 1, 2, 3, 4, 5";
 
-/// Who was switched off or on, which tokens were revoked, what tools are defined as.
+/// Who was switched off or on, which tokens were revoked, what tools are defined as, in which release and with which model an
+/// agent calls tools.
 const FACTS_SQL: &str = "
 WITH facts AS (
   SELECT tenant, CASE WHEN resource_type ILIKE '%user%' THEN 'user:' ELSE 'agent:' END || resource_id AS identity,
@@ -63,6 +64,10 @@ WITH facts AS (
     FROM new_events WHERE category = 'token' AND activity = 'revoke' AND outcome = 'success' AND token_jti IS NOT NULL
   UNION ALL SELECT tenant, 'tool:' || COALESCE(mcp_server_id, mcp_server_name, '') || '/' || tool_name, 'definition', encode(tool_definition_sha256, 'hex'), event_date, event_time, event_id
     FROM new_events WHERE tool_definition_sha256 IS NOT NULL AND tool_name IS NOT NULL
+  UNION ALL SELECT tenant, 'agent:' || agent_id, 'version', agent_version, event_date, event_time, event_id
+    FROM new_events WHERE category = 'tool_call' AND agent_id IS NOT NULL AND agent_version IS NOT NULL
+  UNION ALL SELECT tenant, 'agent:' || agent_id, 'model', agent_model, event_date, event_time, event_id
+    FROM new_events WHERE category = 'tool_call' AND agent_id IS NOT NULL AND agent_model IS NOT NULL
 )
 SELECT tenant, identity, kind, value, day, MIN(event_time) AS first_at, MAX(event_time) AS last_at, MIN(event_id) AS event_id, COUNT(*) AS n
 FROM facts GROUP BY 1, 2, 3, 4, 5";

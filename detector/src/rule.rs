@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use lake::baselines::Baseline;
+use lake::baselines::{Baseline, RELEASES};
 use lake::views;
 use serde::Deserialize;
 use sha2::{Digest, Sha256};
@@ -253,7 +253,7 @@ impl Rule {
     }
 
     fn reads_baselines(&self) -> bool {
-        self.statements().any(|sql| Baseline::ALL.iter().any(|kind| sql.contains(kind.table_name())))
+        self.statements().any(|sql| Baseline::ALL.iter().any(|kind| sql.contains(kind.table_name())) || sql.contains(RELEASES))
     }
 
     /// Whether its alerts are for those only who look how it would do.

@@ -32,6 +32,16 @@ pub enum Baseline {
 /// The column that all kinds have statistics of: bound it by a literal, and files of other days stay unread.
 pub(crate) const DAY: &str = "day";
 
+/// Name in SQL of the view of releases.
+pub const RELEASES: &str = "releases";
+
+/// The first day of each version and model of an agent, and how many days after the one before; NULL of the first of all. One that
+/// comes back is no release. Later ones do not change what is said of earlier ones.
+pub(crate) const RELEASES_SQL: &str = "
+SELECT tenant, identity, kind, value, day,
+  CAST(day AS INT) - lag(CAST(day AS INT)) OVER (PARTITION BY tenant, identity, kind ORDER BY first_at, value) AS after_days
+FROM (SELECT tenant, identity, kind, value, MIN(day) AS day, MIN(first_at) AS first_at FROM baseline_facts WHERE kind IN ('version', 'model') GROUP BY 1, 2, 3, 4) v";
+
 impl Baseline {
     /// All kinds.
     pub const ALL: &'static [Baseline] = &[Self::Hours, Self::Volumes, Self::Terms, Self::Facts, Self::Resources];

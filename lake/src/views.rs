@@ -124,6 +124,7 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Resu
         let known = up_to.map_or_else(String::new, |version| format!(" WHERE events_version <= {version}"));
         view(context, kind.table_name(), &format!("SELECT * FROM {stored}{known}")).await?;
     }
+    view(context, baselines::RELEASES, baselines::RELEASES_SQL).await?;
     Ok(())
 }
 
