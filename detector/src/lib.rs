@@ -20,6 +20,7 @@ pub mod inventory;
 pub mod labels;
 pub mod lint;
 pub mod lists;
+mod near;
 pub mod parameters;
 mod pool;
 pub mod report;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
 
-use crate::DetectorError;
+use crate::{DetectorError, near};
 
 const MAX_BYTES: u64 = 16 << 20;
 /// Tenant of rows that name none.
@@ -67,6 +67,39 @@ const fn list(name: &'static str, columns: &'static [&'static str], about: &'sta
 /// Rows of lists, by name of the list.
 pub type Lists = BTreeMap<String, Vec<BTreeMap<String, String>>>;
 
+/// Extension of the files of an inventory.
+const CSV: &str = "csv";
+/// Files of an inventory that are no lists.
+const OTHER_FILES: [&str; 2] = ["identities", "holidays"];
+
+/// What is wrong with the names of the files of a folder: one that is nearly that of a list would be left unread.
+pub(crate) fn misnamed(folder: &Path) -> Result<Option<String>, DetectorError> {
+    let failed = |source| DetectorError::File { path: folder.display().to_string(), source };
+    let mut files: Vec<_> = std::fs::read_dir(folder).map_err(failed)?.collect::<Result<_, _>>().map_err(failed)?;
+    files.sort_by_key(std::fs::DirEntry::path);
+    for path in files.iter().map(std::fs::DirEntry::path) {
+        let (Some(stem), Some(extension)) = (path.file_stem().and_then(|s| s.to_str()), path.extension().and_then(|e| e.to_str())) else {
+            continue;
+        };
+        let names = || LISTS.iter().map(|list| list.name).chain(OTHER_FILES);
+        if extension == CSV && names().any(|name| name == stem) {
+            continue;
+        }
+        let is_table = extension.eq_ignore_ascii_case(CSV);
+        match near::nearest(stem, names()).filter(|near| is_table || stem.eq_ignore_ascii_case(near)) {
+            Some(near) => {
+                return Ok(Some(format!("`{stem}.{extension}` would not be read; did you mean `{near}.{CSV}`? Rename or remove it")));
+            }
+            None if is_table => {
+                let all: Vec<&str> = names().collect();
+                tracing::warn!(file = %path.display(), "not a file of the inventory, so it is not read; there are: {}", all.join(", "));
+            }
+            None => {}
+        }
+    }
+    Ok(None)
+}
+
 /// Reads the lists that are in a folder.
 ///
 /// # Errors
@@ -74,12 +107,12 @@ pub type Lists = BTreeMap<String, Vec<BTreeMap<String, String>>>;
 pub(crate) fn read(folder: &Path) -> Result<Lists, DetectorError> {
     let mut lists = Lists::new();
     for list in LISTS {
-        let path = folder.join(format!("{}.csv", list.name));
+        let path = folder.join(format!("{}.{CSV}", list.name));
         if path.exists() {
             lists.insert(list.name.to_owned(), rows(&path)?);
         }
     }
-    match fault(&lists) {
+    match misnamed(folder)?.or_else(|| fault(&lists)) {
         Some(what) => Err(DetectorError::Inventory { path: folder.display().to_string(), what }),
         None => Ok(lists),
     }
@@ -139,6 +172,25 @@ mod tests {
         std::fs::write(folder.path().join("agent_tools.csv"), "agent,tol\nbilling,search\n").unwrap();
         let error = read(folder.path()).unwrap_err().to_string();
         assert!(error.contains("`tol`") && error.contains("agent, tool, tenant"), "{error}");
+    }
+
+    #[test]
+    fn a_file_that_is_nearly_a_list_is_refused_with_what_was_meant_and_any_other_is_left_alone() {
+        for (file, meant) in [
+            ("known_server.csv", Some("known_servers.csv")),
+            ("Absences.csv", Some("absences.csv")),
+            ("agent_tools.txt", Some("agent_tools.csv")),
+            ("identity.csv", Some("identities.csv")),
+            ("budget.csv", None),
+            ("README.md", None),
+            ("known_server.md", None),
+        ] {
+            let folder = tempfile::tempdir().unwrap();
+            std::fs::write(folder.path().join(file), "x\n").unwrap();
+            let error = read(folder.path()).err().map(|error| error.to_string());
+            assert_eq!(error.is_some(), meant.is_some(), "{file}: {error:?}");
+            assert!(meant.is_none_or(|meant| error.unwrap().contains(&format!("did you mean `{meant}`"))), "{file}");
+        }
     }
 
     #[test]

@@ -229,6 +229,21 @@ tests:
 }
 
 #[test]
+fn lint_refuses_a_rule_of_ones_own_that_has_the_name_or_the_id_of_a_built_in_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let source = repository().join("detector/rules/tool/new_tool.yaml");
+    assert_eq!(out(&["rules", "lint", source.to_str().unwrap()]).0, Some(0));
+    let text = std::fs::read_to_string(&source).unwrap();
+    let own = text.replace("name: tool/new_tool", "name: own/new_tool");
+    let whole = own.replace("id: 5a1c4f0e-", "id: 6a1c4f0e-");
+    for (text, code, at) in [(&text, 1, "name: `tool/new_tool` comes"), (&own, 1, "id: `tool/new_tool` comes"), (&whole, 0, "0 faults")] {
+        std::fs::write(folder.path().join("own.yaml"), text).unwrap();
+        let (found, said) = out(&["rules", "lint", folder.path().to_str().unwrap()]);
+        assert!(found == Some(code) && said.contains(at), "{said}");
+    }
+}
+
+#[test]
 fn a_parameter_of_ones_own_changes_what_is_found_and_an_unknown_one_is_refused() {
     let config = |parameters: &str| {
         let folder = tempfile::tempdir().unwrap();

@@ -12,6 +12,19 @@ fn fixture(name: &str) -> String {
 }
 
 #[test]
+fn an_import_that_reads_nothing_says_so_and_a_tenant_with_a_space_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lake, file) = (folder.path().join("lake"), folder.path().join("empty.jsonl"));
+    std::fs::write(&file, "").unwrap();
+    let import = |tenant: &str| {
+        vialog(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "json", "--tenant", tenant, file.to_str().unwrap()])
+    };
+    let (nothing, refused) = (import("acme"), import("acme corp"));
+    assert!(nothing.status.code() == Some(1) && String::from_utf8_lossy(&nothing.stdout).contains("NOTHING was read"), "{nothing:?}");
+    assert!(refused.status.code() == Some(2) && String::from_utf8_lossy(&refused.stderr).contains("use 1 to 64"), "{refused:?}");
+}
+
+#[test]
 fn importing_the_same_file_twice_adds_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let lake = folder.path().join("lake");

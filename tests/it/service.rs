@@ -108,6 +108,8 @@ fn a_rule_in_shadow_is_seen_by_nobody_until_somebody_promotes_it() {
     assert_eq!(judge("3"), "open");
     let demoted = vialog(&[&["rules", "demote"][..], &why, &["--lake", lake_text, "own/secrets"]].concat());
     assert!(demoted.status.success(), "{}", String::from_utf8_lossy(&demoted.stderr));
+    // The rules of that folder were not named, so it is the version that was promoted.
+    assert_eq!(number(&lake, "SELECT COUNT(*) FROM rule_actions WHERE rule_version < 1"), 0);
     assert_eq!(judge("4"), "shadow");
     assert_eq!(number(&lake, "SELECT COUNT(*) FROM rule_actions WHERE who = 'ann'"), 2);
     assert_eq!(promote(&["--yes", "--zone", "UTC"]).status.code(), Some(0));

@@ -34,7 +34,7 @@ pub(crate) enum Command {
     Demo(DemoArgs),
     /// Consume the configured topics into the lake, exactly once.
     Ingest(IngestArgs),
-    /// Import files (or `-`, standard input) through the same adapters, without Kafka.
+    /// Import files (or `-`, standard input) through the same adapters, without Kafka. Exits 1 when there is no record in them.
     Import(ImportArgs),
     /// Run rules on each commit as it lands, until stopped; with --once, to the end of the data.
     Detect(DetectArgs),
@@ -185,7 +185,7 @@ pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) adapter: AdapterArgs,
     /// Tenant of the events.
-    #[arg(long, default_value = "default", value_parser = clap::builder::NonEmptyStringValueParser::new())]
+    #[arg(long, default_value = "default", value_parser = crate::config::tenant)]
     pub(crate) tenant: String,
     /// Instance of the source; part of every event id. [default: the adapter's name]
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -218,7 +218,11 @@ async fn import(args: &ImportArgs) -> Result<ExitCode> {
             "NOTHING could be read: is the adapter, or the mapping, the right one? The rejections keep every byte; import again with another",
         )?;
     }
-    Ok(ExitCode::SUCCESS)
+    let is_nothing = imported.summary.records == 0 && imported.known_files == 0;
+    if is_nothing && args.format == Output::Text {
+        tell::line("NOTHING was read: there is no record in what was named")?;
+    }
+    Ok(ExitCode::from(u8::from(is_nothing)))
 }
 
 fn print_summary(summary: &Summary, format: Output) -> Result<()> {

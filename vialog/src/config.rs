@@ -165,6 +165,9 @@ impl Config {
         if let Some(fault) = raw.detector.zone.as_deref().and_then(detector::inventory::zone_fault) {
             bail!("[detector] zone: {fault}");
         }
+        for name in raw.detector.tenant_parameters.keys() {
+            tenant(name).context("[detector.tenant_parameters]")?;
+        }
         let privacy = privacy(raw.privacy.unwrap_or_default()).context("[privacy]")?;
         let whose = (raw.environment.as_str(), &privacy);
         let feeds = raw.source.iter().map(|source| feed(source, whose)).collect::<Result<Vec<_>>>()?;
@@ -231,6 +234,18 @@ pub(crate) fn environment(name: &str) -> Result<String, anyhow::Error> {
     Ok(name.to_owned())
 }
 
+/// Most bytes of the name of a tenant.
+const MAX_TENANT: usize = 64;
+
+/// Refuses a name that is no tenant: two that look alike would be two tenants, and nobody would see why.
+pub(crate) fn tenant(name: &str) -> Result<String, anyhow::Error> {
+    let is_plain = name.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-:@/".contains(&b));
+    if name.is_empty() || name.len() > MAX_TENANT || !is_plain {
+        bail!("tenant = \"{}\": use 1 to {MAX_TENANT} of the letters a-z, A-Z, 0-9 and . _ - : @ /", name.escape_debug());
+    }
+    Ok(name.to_owned())
+}
+
 /// The policy; what it does not say is as without one.
 fn privacy(raw: RawPrivacy) -> Result<Privacy> {
     let usual = Privacy::default();
@@ -248,7 +263,11 @@ fn feed(raw: &RawSource, (environment, privacy): (&str, &Privacy)) -> Result<Fee
                 (None, Some(file)) => mapping(file)?,
                 _ => bail!("[[source]] `{}`: name an `adapter`, or a `mapping` file of your own", raw.topic),
             },
-            tenant: raw.tenant.clone().unwrap_or_else(|| "default".into()),
+            tenant: raw
+                .tenant
+                .as_deref()
+                .map_or_else(|| Ok("default".into()), tenant)
+                .with_context(|| format!("[[source]] `{}`", raw.topic))?,
             instance: raw.instance.clone().unwrap_or_else(|| raw.topic.clone()),
             environment: environment.to_owned(),
             privacy: privacy.clone(),
@@ -333,6 +352,9 @@ adapter = "okta"
             ("[kafka]", "[ingest]\nflush_age = \"soon\"\n[kafka]", "write it as"),
             ("[[source]]", "[kafka.properties]\n\"sasl.password\" = \"hunter2\"\n[[source]]", "is a secret"),
             ("adapter = \"okta\"", "", "name an `adapter`"),
+            ("adapter = \"okta\"", "adapter = \"okta\"\ntenant = \"\"", "use 1 to 64"),
+            ("adapter = \"okta\"", "adapter = \"okta\"\ntenant = \"acme corp\"", "use 1 to 64"),
+            ("[kafka]", "[detector.tenant_parameters.\"acme \".\"x/y\"]\nn = 1\n[kafka]", "use 1 to 64"),
             ("[kafka]", "[privacy]\nkinds = [\"cards\"]\n[kafka]", "is no kind; there are"),
             ("[kafka]", "[privacy]\nnames = [\"patient name\"]\n[kafka]", "is no name"),
         ] {

@@ -3,14 +3,14 @@
 
 use std::process::ExitCode;
 
-use anyhow::{Result, bail};
+use anyhow::{Context, Result, bail};
 use chrono::{Days, Utc};
 use detector::again;
 use lake::Lake;
 use lake::rule_actions::{self, PROMOTED_SQL, RuleAction};
-use query::Session;
+use query::{Session, literal};
 
-use crate::args::{LakeArgs, PromoteArgs, ToldArgs};
+use crate::args::{PromoteArgs, RuleRunArgs, ToldArgs};
 use crate::detection::Setup;
 use crate::rules::{print, span_us};
 use crate::tell;
@@ -44,14 +44,21 @@ pub(crate) async fn promote(args: &PromoteArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Puts a promoted rule back.
-pub(crate) async fn demote(lake: &LakeArgs, told: &ToldArgs, name: &str) -> Result<ExitCode> {
-    let lake = Lake::open(lake.at()?)?;
-    let promoted = Session::open(&lake).await?.texts(PROMOTED_SQL).await?;
-    if !promoted.iter().any(|row| row[0] == name) {
+/// Puts a promoted rule back. One that is not there any more is put back in the version that was promoted.
+pub(crate) async fn demote(run: &RuleRunArgs, told: &ToldArgs, name: &str) -> Result<ExitCode> {
+    let Setup { lake, rules, .. } = Setup::read(run)?;
+    let session = Session::open(&lake).await?;
+    if !session.texts(PROMOTED_SQL).await?.iter().any(|row| row[0] == name) {
         bail!("`{name}` is not promoted");
     }
-    act(&lake, told, (name, 0), false)?;
+    let version = match rules.iter().find(|rule| rule.name == name) {
+        Some(rule) => rule.version,
+        None => {
+            let last = format!(r#"SELECT rule_version FROM rule_actions WHERE rule = {} ORDER BY "at" DESC LIMIT 1"#, literal(name));
+            session.texts(&last).await?.first().context("the rule was promoted a moment ago")?[0].parse()?
+        }
+    };
+    act(&lake, told, (name, version), false)?;
     tell::line(&format!("`{name}` is back in shadow"))?;
     Ok(ExitCode::SUCCESS)
 }

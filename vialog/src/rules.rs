@@ -41,7 +41,7 @@ pub(crate) async fn run(command: &RulesCommand) -> Result<ExitCode> {
         RulesCommand::ImportSigma { out, files } => import_sigma(out, files),
         RulesCommand::Backtest(args) => backtest(args).await,
         RulesCommand::Promote(args) => promotion::promote(args).await,
-        RulesCommand::Demote { lake, told, name } => promotion::demote(lake, told, name).await,
+        RulesCommand::Demote { run, told, name } => promotion::demote(run, told, name).await,
         RulesCommand::Canary(args) => canary::run(args).await,
         RulesCommand::Health(args) => canary::health(args).await,
         RulesCommand::Report(args) => report::run(args).await,
@@ -128,10 +128,13 @@ type Faults = Vec<(String, Fault)>;
 /// The rules that can be read, and what is wrong with the others.
 fn read(folder: Option<&Path>) -> Result<(Vec<Rule>, Faults)> {
     let Some(folder) = folder else { return Ok((rule::pack()?, Vec::new())) };
-    let (mut rules, mut faults) = (Vec::new(), Vec::new());
+    let (mut rules, mut faults, pack) = (Vec::new(), Vec::new(), rule::pack()?);
     for file in rule::files(folder)? {
         match rule::folder(&file) {
-            Ok(read) => rules.extend(read),
+            Ok(read) => {
+                faults.extend(read.iter().filter_map(|rule| Some((rule.name.clone(), taken(rule, &file, &pack)?))));
+                rules.extend(read);
+            }
             Err(error) => faults.push((file.display().to_string(), Fault { at: "file".into(), what: error.to_string() })),
         }
     }
@@ -139,6 +142,19 @@ fn read(folder: Option<&Path>) -> Result<(Vec<Rule>, Faults)> {
         bail!("there is no rule file (*.yaml) in `{}`", folder.display());
     }
     Ok((rules, faults))
+}
+
+/// A rule of one's own that has the id or the name of one that comes with the program: `detect` refuses the two together. The source
+/// of that one, in the folder where the program is built from, is well.
+fn taken(rule: &Rule, file: &Path, pack: &[Rule]) -> Option<Fault> {
+    let is_source = std::fs::canonicalize(file).is_ok_and(|path| path.ends_with(format!("detector/rules/{}.yaml", rule.name)));
+    let other = pack.iter().find(|other| !is_source && (other.id == rule.id || other.name == rule.name))?;
+    let at = if other.name == rule.name { "name" } else { "id" };
+    let what = format!(
+        "`{}` comes with the program and has the same {at}, so `detect` would refuse both; give yours an `id` (uuidgen) and a `name` of its own. To change a parameter of `{}`, set it in the configuration",
+        other.name, other.name
+    );
+    Some(Fault { at: at.into(), what })
 }
 
 /// Plans every statement against an empty lake.

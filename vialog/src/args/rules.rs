@@ -52,7 +52,7 @@ pub(crate) enum RulesCommand {
     /// Put a promoted rule back into the shadow.
     Demote {
         #[command(flatten)]
-        lake: LakeArgs,
+        run: RuleRunArgs,
         #[command(flatten)]
         told: ToldArgs,
         /// Name of the rule.
@@ -113,7 +113,7 @@ pub(crate) struct CanaryArgs {
     #[arg(long)]
     pub(crate) dry_run: bool,
     /// For this tenant; may be given several times. [default: `default`, and each that has parameters of its own for a rule]
-    #[arg(long = "tenant", value_name = "TENANT")]
+    #[arg(long = "tenant", value_name = "TENANT", value_parser = crate::config::tenant)]
     pub(crate) tenants: Vec<String>,
     /// Names of rules. [default: all]
     pub(crate) names: Vec<String>,
@@ -188,7 +188,7 @@ pub(crate) enum BaselinesCommand {
 pub(crate) struct BaselinesShowArgs {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
-    #[arg(long, default_value = "default")]
+    #[arg(long, default_value = "default", value_parser = crate::config::tenant)]
     pub(crate) tenant: String,
     /// Such as user:ann, agent:billing, job:billing/invoices, tool:crm/search or token:JTI.
     pub(crate) entity: String,
