@@ -87,6 +87,24 @@ impl Overrides {
     }
 }
 
+impl Rule {
+    /// The rule with the parameters of a tenant.
+    pub fn for_tenant(&self, tenant: &str) -> Self {
+        let mut rule = self.clone();
+        rule.parameters.extend(rule.of_tenants.remove(tenant).unwrap_or_default());
+        rule.of_tenants.clear();
+        rule
+    }
+
+    /// The rule as its file has it, without what a configuration says of it.
+    pub fn as_written(&self) -> Self {
+        let mut rule = self.clone();
+        rule.of_tenants.clear();
+        rule.parameters.append(&mut rule.replaced);
+        rule
+    }
+}
+
 fn named<'a>(rules: &'a mut [Rule], name: &str) -> Result<&'a mut Rule, DetectorError> {
     let wrong =
         || DetectorError::Rule { rule: name.into(), what: "the configuration has parameters for it, and there is no such rule".into() };

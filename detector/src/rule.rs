@@ -221,20 +221,6 @@ impl Rule {
         unknown.map(|p| format!("the query names the parameter `{p}`, which is not listed"))
     }
 
-    /// The rule with the parameters of a tenant.
-    pub fn for_tenant(&self, tenant: &str) -> Self {
-        let mut rule = Self { of_tenants: BTreeMap::new(), ..self.clone() };
-        rule.parameters.extend(self.of_tenants.get(tenant).cloned().unwrap_or_default());
-        rule
-    }
-
-    /// The rule as its file has it, without what a configuration says of it.
-    pub fn as_written(&self) -> Self {
-        let mut rule = Self { of_tenants: BTreeMap::new(), ..self.clone() };
-        rule.parameters.append(&mut rule.replaced);
-        rule
-    }
-
     /// How often a running detector evaluates it, seconds; 0 is at every commit.
     pub fn every_seconds(&self) -> u32 {
         self.every_seconds.unwrap_or(if self.reads_baselines() { LEARNT_EVERY_SECONDS } else { 0 })
