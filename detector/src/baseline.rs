@@ -10,6 +10,7 @@ use lake::baselines::Baseline;
 use lake::snapshot::session_config;
 use lake::table::CommitOutcome;
 use lake::views::{self, Window};
+use lake::words::Words;
 
 use crate::DetectorError;
 
@@ -126,7 +127,7 @@ pub async fn learn(lake: &Lake, up_to: u64, now_ms: i64) -> Result<u64, Detector
 async fn rows_of(lake: &Lake, kind: Baseline, after: Option<u64>, up_to: u64) -> Result<Vec<RecordBatch>, DetectorError> {
     let failed = |source| DetectorError::Sql { rule: kind.table_name().into(), source: Box::new(source) };
     let window = Window { up_to: Some(up_to), after: Some(after), ..Window::default() };
-    let context = views::session(lake, session_config(), window).await?;
+    let context = views::session_of(lake, session_config(), window, &Words::of([sql(kind)])).await?;
     let query = format!("SELECT s.*, CAST({up_to} AS BIGINT) AS events_version FROM ({}) s", sql(kind));
     let batches = context.sql(&query).await.map_err(failed)?.collect().await.map_err(failed)?;
     let schema = kind.schema();

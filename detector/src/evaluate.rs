@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::sync::Arc;
 use std::time::Duration;
 
 use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
@@ -18,9 +17,9 @@ use lake::{rule_actions, views};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::DetectorError;
 use crate::parameters::{Parameter, Parameters};
 use crate::rule::{Moments, Rule, StepTable};
+use crate::{DetectorError, plans};
 
 /// Most event ids that an alert names.
 const MAX_EVIDENCE: usize = 20;
@@ -225,10 +224,8 @@ impl Evaluation<'_> {
         let as_of_us = self.round.as_of_us;
         let (new_from_us, new_to_us) = self.round.new_us.unwrap_or((as_of_us, as_of_us));
         let filled = self.rule.filled(sql, Moments { as_of_us, new_from_us, new_to_us });
-        let frame = self.context.sql_with_options(&filled, options).await.map_err(|e| self.failed(e))?;
-        let task = Arc::new(frame.task_ctx());
-        let plan = frame.create_physical_plan().await.map_err(|e| self.failed(e))?;
-        let schema = plan.schema();
+        let plan = plans::physical(self.context, &filled, options).await.map_err(|e| self.failed(e))?;
+        let (schema, task) = (plan.schema(), self.context.task_ctx());
         Ok((schema, collect(plan, task).await.map_err(|e| self.failed(e))?))
     }
 

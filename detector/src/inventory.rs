@@ -131,6 +131,11 @@ impl Inventory {
     }
 }
 
+/// Whether a session has a table of this name out of the inventory.
+pub(crate) fn has_table(name: &str) -> bool {
+    ["identities", "holidays", "defaults"].contains(&name) || lists::is_list(name)
+}
+
 /// What is wrong with a zone.
 pub fn zone_fault(zone: &str) -> Option<String> {
     Tz::from_str(zone).is_err().then(|| format!("`{zone}` is no IANA zone; write it as Europe/Berlin"))

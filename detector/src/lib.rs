@@ -22,6 +22,7 @@ pub mod lint;
 pub mod lists;
 mod near;
 pub mod parameters;
+pub mod plans;
 mod pool;
 pub mod report;
 pub mod rule;

@@ -148,6 +148,11 @@ pub(crate) fn tables(lists: &Lists) -> Vec<(&'static str, Vec<(&'static str, Arr
     LISTS.iter().map(table).collect()
 }
 
+/// Whether there is a list of this name.
+pub(crate) fn is_list(name: &str) -> bool {
+    LISTS.iter().any(|list| list.name == name)
+}
+
 /// The rows of a CSV file of the inventory; none when it is not there.
 pub(crate) fn rows<T: serde::de::DeserializeOwned>(path: &Path) -> Result<Vec<T>, DetectorError> {
     let failed = |source| DetectorError::File { path: path.display().to_string(), source };

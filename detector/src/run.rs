@@ -8,12 +8,14 @@ use lake::alerts::{self, Alert, RuleCursor, RuleStep};
 use lake::snapshot::session_config;
 use lake::table::{CommitOutcome, Table};
 use lake::views::{self, Window};
+use lake::words::Words;
 use lake::{Lake, events, follow, joined};
 
 use crate::evaluate::{Findings, OPEN, RoundFacts};
 use crate::health::Trouble;
 use crate::inventory::Inventory;
 use crate::lists::DEFAULT_TENANT;
+use crate::plans::Plans;
 use crate::rule::Rule;
 use crate::{DetectorError, baseline, evaluate, functions, health};
 
@@ -122,7 +124,7 @@ impl<'a> Detector<'a> {
         let (table, events) = (alerts::open(self.lake)?, events::open(self.lake)?);
         let inventory_sha256 = self.inventory.sha256();
         for ((after, new_up_to), due) in self.due(&table, &events, (up_to, as_of_us)) {
-            let context = self.session(Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None }).await?;
+            let context = self.narrow_session(Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None }).await?;
             let new_us = evaluate::new_us(&context).await?;
             tracing::debug!(
                 copies_ms,
@@ -204,12 +206,27 @@ impl<'a> Detector<'a> {
         Ok(alerts)
     }
 
-    /// A session in which rules can run.
+    /// A session in which rules can run, and any other query.
     ///
     /// # Errors
     /// When tables cannot be read.
     pub async fn session(&self, window: Window) -> Result<SessionContext, DetectorError> {
-        let context = views::session(self.lake, self.config.clone(), window).await?;
+        self.session_of(window, &Words::any()).await
+    }
+
+    /// A session in which these rules can run: it has only what they name, so that they are planned fast.
+    async fn narrow_session(&self, window: Window) -> Result<SessionContext, DetectorError> {
+        let plans = self.config.get_extension::<Plans>();
+        let words = plans.as_ref().map_or_else(|| words_of(self.rules), |plans| plans.words.clone());
+        let context = self.session_of(window, &words).await?;
+        if let Some(plans) = plans {
+            plans.take_over(&context).await.map_err(|source| DetectorError::Sql { rule: "new_events".into(), source: Box::new(source) })?;
+        }
+        Ok(context)
+    }
+
+    async fn session_of(&self, window: Window, words: &Words) -> Result<SessionContext, DetectorError> {
+        let context = views::session_of(self.lake, self.config.clone(), window, words).await?;
         functions::register(&context);
         if self.rules.iter().any(|rule| rule.statements().any(joined::is_named_in)) {
             joined::register(&context).await?;
@@ -217,6 +234,14 @@ impl<'a> Detector<'a> {
         self.inventory.register(&context)?;
         Ok(context)
     }
+}
+
+/// The words of what these rules ask; any word, where they read views over views.
+pub(crate) fn words_of(rules: &[Rule]) -> Words {
+    if rules.iter().any(|rule| rule.statements().any(joined::is_named_in)) {
+        return Words::any();
+    }
+    Words::of(rules.iter().flat_map(Rule::statements))
 }
 
 /// Rules with their cursors, by the version after which events are new to them, and the one up to which, where that is not the last.

@@ -23,6 +23,7 @@ use schemas::decode::EVENT;
 use schemas::{COLUMNS, Column};
 
 use crate::snapshot::Snapshot;
+use crate::words::Words;
 
 /// What names a row, in `events` and in the table of copies.
 const ROW_KEY: [&str; 5] = [name::stream, name::incarnation, name::partition, name::offset, name::record_index];
@@ -48,10 +49,12 @@ pub(crate) struct FirstArrivals {
 }
 
 impl FirstArrivals {
-    pub(crate) fn new(stored: Snapshot, copies: Option<Arc<Snapshot>>) -> Self {
+    /// With the columns that are named, and the time.
+    pub(crate) fn new(stored: Snapshot, copies: Option<Arc<Snapshot>>, words: &Words) -> Self {
         let stored = Arc::new(stored.of_partition(name::row_kind, EVENT));
         let all = stored.schema();
-        let places: Vec<usize> = columns().filter_map(|column| all.index_of(column.name).ok()).collect();
+        let columns = columns().filter(|column| column.name == name::event_time || words.has(column.name));
+        let places: Vec<usize> = columns.filter_map(|column| all.index_of(column.name).ok()).collect();
         let schema = Arc::new(Schema::new(places.iter().map(|place| Arc::clone(&all.fields()[*place])).collect::<Vec<_>>()));
         Self { stored, copies, category: None, schema, places }
     }

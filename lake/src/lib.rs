@@ -38,6 +38,7 @@ pub mod rule_actions;
 pub mod seals;
 mod seen;
 mod sketch;
+pub mod slot;
 pub mod snapshot;
 pub mod table;
 mod table_upkeep;
@@ -45,6 +46,7 @@ mod table_upkeep;
 mod upkeep_test;
 pub mod verify;
 pub mod views;
+pub mod words;
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

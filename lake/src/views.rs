@@ -14,6 +14,8 @@ use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::first_arrivals::{self, FirstArrivals};
 use crate::snapshot::Snapshot;
+use crate::table::Table;
+use crate::words::Words;
 use crate::{Lake, LakeError, alert_actions, alerts, baselines, canaries, events, follow, functions, rule_actions};
 
 /// Names of all views.
@@ -53,9 +55,17 @@ pub struct Window {
 /// # Errors
 /// When tables cannot be read.
 pub async fn session(lake: &Lake, config: SessionConfig, window: Window) -> Result<SessionContext, LakeError> {
+    session_of(lake, config, window, &Words::any()).await
+}
+
+/// A session for statements of these words: views and columns of events that they do not name are not there.
+///
+/// # Errors
+/// When tables cannot be read.
+pub async fn session_of(lake: &Lake, config: SessionConfig, window: Window, words: &Words) -> Result<SessionContext, LakeError> {
     let context = SessionContext::new_with_config(config.with_information_schema(false));
     functions::register(&context);
-    register(&context, lake, window).await?;
+    register(&context, lake, window, words).await?;
     Ok(context)
 }
 
@@ -68,64 +78,97 @@ pub fn decided_version(lake: &Lake) -> Result<Option<u64>, LakeError> {
     Ok(follow::cursor(&copies))
 }
 
-async fn register(context: &SessionContext, lake: &Lake, window: Window) -> Result<(), LakeError> {
+async fn register(context: &SessionContext, lake: &Lake, window: Window, words: &Words) -> Result<(), LakeError> {
     let (events, copies) = (events::open(lake)?, follow::open(lake)?);
     let decided = follow::cursor(&copies);
     let up_to = window.up_to.or(decided);
-    let stored = match up_to {
-        Some(version) => Snapshot::of(&events, Some(version)),
-        None => Snapshot::nothing(&events),
-    };
     let copies = Snapshot::of(&copies, None);
-    provider(context, "stored_copies", copies.clone())?;
     let has_copies = copies.file_count() > 0;
-    let copies = has_copies.then(|| Arc::new(copies));
-    provider(context, "stored_events", stored.clone())?;
-    let first = FirstArrivals::new(stored, copies.clone());
-    for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
-        provider(context, name, first.of_category(category))?;
+    let used = Used { events: &events, copies: has_copies.then(|| Arc::new(copies.clone())), up_to, words };
+    if words.has_any(OF_ALL_EVENTS) || window.between.is_some() {
+        provider(context, "stored_copies", copies)?;
+        register_events(context, &used).await?;
+        // As of a version, where one is named; people see the newest.
+        view(context, "rejections", &rejections_sql(if window.up_to.is_some() { "stored_events" } else { "stored_all" })).await?;
     }
-    provider(context, "events", first)?;
-    provider(context, "stored_all", Snapshot::of(&events, None))?;
-    let tip = events.refresh()?.map_or_else(|| Snapshot::nothing(&events), |latest| Snapshot::between(&events, decided, latest));
-    provider(context, "events_tip", FirstArrivals::new(tip, None))?;
+    if words.has("events_tip") {
+        let tip = events.refresh()?.map_or_else(|| Snapshot::nothing(&events), |latest| Snapshot::between(&events, decided, latest));
+        provider(context, "events_tip", FirstArrivals::new(tip, None, words))?;
+    }
     if let (Some(after), Some(up_to)) = (window.after, up_to) {
-        let new_up_to = window.new_up_to.map_or(up_to, |version| version.min(up_to));
-        let new = Snapshot::between(&events, after, new_up_to);
-        let is_small = new.size_bytes() <= MAX_KEPT_BYTES;
-        provider(context, "stored_new", new.clone())?;
-        let first = FirstArrivals::new(new, copies);
-        if is_small {
-            // Every rule reads them, some several times.
-            let (schema, rows) = (first.schema(), context.read_table(Arc::new(first)).map_err(failed)?.collect().await.map_err(failed)?);
-            register_rows(context, "new_events", schema, rows)?;
-        } else {
-            provider(context, "new_events", first)?;
-        }
-        view(context, "new_rejections", &rejections_sql("stored_new")).await?;
+        register_new(context, &used, after, window.new_up_to.map_or(up_to, |version| version.min(up_to))).await?;
     }
     if let Some((from_us, to_us)) = window.between {
         let when = format!("event_time >= to_timestamp_micros({from_us}) AND event_time < to_timestamp_micros({to_us})");
         view(context, "new_events", &format!("SELECT * FROM events WHERE {when}")).await?;
         view(context, "new_rejections", &format!("SELECT * FROM ({}) r WHERE {when}", rejections_sql("stored_all"))).await?;
     }
-    view(context, "revisions", &revisions_sql(has_copies)).await?;
-    // As of a version, where one is named; people see the newest.
-    view(context, "rejections", &rejections_sql(if window.up_to.is_some() { "stored_events" } else { "stored_all" })).await?;
     provider(context, "stored_alerts", Snapshot::of(&alerts::open(lake)?, None))?;
     provider(context, "alert_actions", Snapshot::of(&alert_actions::open(lake)?, None))?;
     provider(context, "rule_actions", Snapshot::of(&rule_actions::open(lake)?, None))?;
     provider(context, "rule_canaries", Snapshot::of(&canaries::open(lake)?, None))?;
-    view(context, "alerts", ALERTS_SQL).await?;
-    for kind in baselines::Baseline::ALL {
+    if words.has("alerts") {
+        view(context, "alerts", ALERTS_SQL).await?;
+    }
+    let has_releases = words.has(baselines::RELEASES);
+    let is_named = |kind: &&baselines::Baseline| words.has(kind.table_name()) || (has_releases && **kind == baselines::Baseline::Facts);
+    for kind in baselines::Baseline::ALL.iter().filter(is_named) {
         let stored = format!("stored_{}", kind.table_name());
         provider(context, &stored, Snapshot::of(&kind.open(lake)?, None))?;
         // As of a version: what was learnt from later ones is not there.
         let known = up_to.map_or_else(String::new, |version| format!(" WHERE events_version <= {version}"));
         view(context, kind.table_name(), &format!("SELECT * FROM {stored}{known}")).await?;
     }
-    view(context, baselines::RELEASES, baselines::RELEASES_SQL).await?;
+    if has_releases {
+        view(context, baselines::RELEASES, baselines::RELEASES_SQL).await?;
+    }
     Ok(())
+}
+
+/// Views that read all events.
+const OF_ALL_EVENTS: &[&str] = &["events", "tool_calls", "decisions", "token_grants", "revisions", "rejections"];
+
+/// What views of events are made of.
+struct Used<'a> {
+    events: &'a Table,
+    copies: Option<Arc<Snapshot>>,
+    up_to: Option<u64>,
+    words: &'a Words,
+}
+
+async fn register_events(context: &SessionContext, used: &Used<'_>) -> Result<(), LakeError> {
+    let stored = match used.up_to {
+        Some(version) => Snapshot::of(used.events, Some(version)),
+        None => Snapshot::nothing(used.events),
+    };
+    provider(context, "stored_events", stored.clone())?;
+    let first = FirstArrivals::new(stored, used.copies.clone(), used.words);
+    for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
+        provider(context, name, first.of_category(category))?;
+    }
+    provider(context, "events", first)?;
+    provider(context, "stored_all", Snapshot::of(used.events, None))?;
+    if used.words.has("revisions") {
+        view(context, "revisions", &revisions_sql(used.copies.is_some())).await?;
+    }
+    Ok(())
+}
+
+/// Events that came after a version and not after another.
+async fn register_new(context: &SessionContext, used: &Used<'_>, after: Option<u64>, up_to: u64) -> Result<(), LakeError> {
+    let new = Snapshot::between(used.events, after, up_to);
+    let is_small = new.size_bytes() <= MAX_KEPT_BYTES;
+    if used.words.has("new_rejections") {
+        provider(context, "stored_new", new.clone())?;
+        view(context, "new_rejections", &rejections_sql("stored_new")).await?;
+    }
+    let first = FirstArrivals::new(new, used.copies.clone(), used.words);
+    if !is_small {
+        return provider(context, "new_events", first);
+    }
+    // Every rule reads them, some several times.
+    let (schema, rows) = (first.schema(), context.read_table(Arc::new(first)).map_err(failed)?.collect().await.map_err(failed)?);
+    register_rows(context, "new_events", schema, rows)
 }
 
 /// Registers a small table that a rule joins with, such as a calendar.

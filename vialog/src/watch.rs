@@ -13,9 +13,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 use detector::DetectorError;
+use detector::plans::Plans;
 use detector::rule::{Reach, Rule};
 use detector::run::{Detector, RunReport};
 use lake::events;
+use lake::snapshot::session_config;
 
 use crate::detection::{Setup, tell_alert};
 
@@ -62,6 +64,8 @@ struct Lane {
     as_json: bool,
     reach: Reach,
     rules: Vec<Known>,
+    /// Plans that it keeps from step to step, where they last.
+    plans: Option<Arc<Plans>>,
     /// The newest commit at the last run.
     seen: Option<u64>,
     counted: Option<Instant>,
@@ -70,8 +74,10 @@ struct Lane {
 impl Lane {
     fn new(setup: &Arc<Setup>, reach: Reach, as_json: bool) -> Self {
         let of_lane = setup.rules.iter().filter(|rule| rule.reach() == reach);
-        let rules = of_lane.map(|rule| Known { rule: rule.clone(), every_seconds: rule.every_seconds(), ran: None }).collect();
-        Self { setup: Arc::clone(setup), as_json, reach, rules, seen: None, counted: None }
+        let of_lane: Vec<Rule> = of_lane.cloned().collect();
+        let plans = (reach == Reach::NewEvents).then(|| Arc::new(Plans::of(&of_lane)));
+        let rules = of_lane.into_iter().map(|rule| Known { every_seconds: rule.every_seconds(), rule, ran: None }).collect();
+        Self { setup: Arc::clone(setup), as_json, reach, rules, plans, seen: None, counted: None }
     }
 
     async fn run(mut self, stop: &AtomicBool) -> Result<()> {
@@ -104,8 +110,9 @@ impl Lane {
             return Ok(RunReport::default());
         }
         let counts = self.counted.is_none_or(|counted| now - counted >= COUNTED_EVERY);
-        let detector =
-            Detector { learns: self.reach == Reach::Baselines, counts, ..Detector::new(&self.setup.lake, &rules, &self.setup.inventory) };
+        let config = self.plans.as_ref().map_or_else(session_config, Plans::config);
+        let new = Detector::new(&self.setup.lake, &rules, &self.setup.inventory);
+        let detector = Detector { learns: self.reach == Reach::Baselines, counts, config, ..new };
         let now_us = chrono::Utc::now().timestamp_micros();
         let report = detector.run(now_us, now_us).await?;
         due.iter_mut().for_each(|known| known.ran = Some(now));
