@@ -153,7 +153,10 @@ impl TableProvider for Snapshot {
 /// A session whose rows have the types of the tables: plain strings, no views.
 pub fn session_config() -> SessionConfig {
     let mut config = SessionConfig::new();
-    config.options_mut().execution.parquet.schema_force_view_types = false;
+    let parquet = &mut config.options_mut().execution.parquet;
+    parquet.schema_force_view_types = false;
+    // The columns that filters name are decoded first, the others where a row is left: most rules look for a category.
+    parquet.pushdown_filters = true;
     config
 }
 
