@@ -55,7 +55,7 @@ terms AS (
 SELECT tenant, identity, kind, term, day, COUNT(*) AS n FROM terms WHERE identity IS NOT NULL AND term IS NOT NULL GROUP BY 1, 2, 3, 4, 5";
 
 /// Who was switched off or on, which tokens were revoked, what tools are defined as, in which release and with which model an
-/// agent calls tools.
+/// agent calls tools; a release and a model once, for each call names them.
 const FACTS_SQL: &str = "
 WITH facts AS (
   SELECT tenant, CASE WHEN resource_type ILIKE '%user%' THEN 'user:' ELSE 'agent:' END || resource_id AS identity,
@@ -71,7 +71,10 @@ WITH facts AS (
     FROM new_events WHERE category = 'tool_call' AND agent_id IS NOT NULL AND agent_model IS NOT NULL
 )
 SELECT tenant, identity, kind, value, day, MIN(event_time) AS first_at, MAX(event_time) AS last_at, MIN(event_id) AS event_id, COUNT(*) AS n
-FROM facts GROUP BY 1, 2, 3, 4, 5";
+FROM facts f
+WHERE kind NOT IN ('version', 'model')
+  OR NOT EXISTS (SELECT 1 FROM baseline_facts k WHERE k.tenant = f.tenant AND k.identity = f.identity AND k.kind = f.kind AND k.value = f.value)
+GROUP BY 1, 2, 3, 4, 5";
 
 /// Of an agent, which resources of a type it was given: those that a call or an access names, alone or in a list.
 const RESOURCES_SQL: &str = "

@@ -211,7 +211,6 @@ pub async fn record(lake: &Lake, canaries: &[Canary], now_us: i64) -> Result<Vec
         return Ok(Vec::new());
     }
     let rows: Vec<CanaryRow<'_>> = canaries.iter().map(row_of).collect();
-    canaries::append(&canaries::open(lake)?, &rows, WHO, now_us)?;
     let troubles: Vec<Alert> = canaries.iter().filter_map(|canary| trouble_of(canary, now_us)).collect();
     let table = alerts::open(lake)?;
     for _ in 0..MAX_ATTEMPTS {
@@ -223,6 +222,8 @@ pub async fn record(lake: &Lake, canaries: &[Canary], now_us: i64) -> Result<Vec
         let new: Vec<Alert> = troubles.iter().filter(|alert| !known.contains(&alert.alert_id)).cloned().collect();
         let step = RuleStep { seen: views::decided_version(lake)?.unwrap_or(0), settled: None, alerts: &new };
         if new.is_empty() || matches!(alerts::append(&table, &cursor, &step, now_us / 1000)?, CommitOutcome::Committed { .. }) {
+            // After the alerts: who is stopped in between tries again, and an alert is not raised twice.
+            canaries::append(&canaries::open(lake)?, &rows, WHO, now_us)?;
             return Ok(new);
         }
     }

@@ -117,9 +117,9 @@ pub(crate) async fn judged(trial: &Trial<'_>, folder: &str) -> Result<RunReport,
     let events = case.events.iter().map(|event| row_of(rule, event)).collect::<Result<Vec<_>, _>>()?;
     commit_events(&lake, events, next, how)?;
     let mut detector = Detector::new(&lake, std::slice::from_ref(rule), inventory);
+    detector.config.options_mut().execution.parquet.pushdown_filters = how == How::Shuffled;
     if how == How::Shuffled {
         detector.config = detector.config.with_target_partitions(4).with_batch_size(3);
-        detector.config.options_mut().execution.parquet.pushdown_filters = true;
     }
     detector.run(i64::MAX / 2, 0).await
 }

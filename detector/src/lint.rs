@@ -18,6 +18,8 @@ use crate::rule::{Moments, Rule};
 const QUERY: &str = "query";
 /// A column that joins must agree on.
 const TENANT: &str = "tenant";
+/// Window functions that only number rows.
+const NUMBERS: [&str; 3] = ["row_number", "rank", "dense_rank"];
 /// A table of one row, which may be paired with everything.
 const ONE_ROW: &str = "defaults";
 /// Names that are for the views only.
@@ -172,10 +174,11 @@ fn forgets_tenant(node: &LogicalPlan) -> Option<String> {
         }
         LogicalPlan::Window(window) if has_tenant(&window.input) => {
             let is_by_tenant = |expression: &Expr| match expression.clone().unalias() {
-                // A number that is given in the order of tenants is of one of them.
                 Expr::WindowFunction(function) => {
                     let WindowFunctionParams { partition_by, order_by, .. } = &function.params;
-                    partition_by.iter().any(names_tenant) || order_by.first().is_some_and(|sort| names_tenant(&sort.expr))
+                    // A number that is given in the order of tenants is of one of them, and says nothing of the others.
+                    let is_number = NUMBERS.contains(&function.fun.name()) && order_by.first().is_some_and(|sort| names_tenant(&sort.expr));
+                    is_number || partition_by.iter().any(names_tenant)
                 }
                 _ => true,
             };
@@ -218,6 +221,11 @@ fn reads_one_row(plan: &LogicalPlan) -> bool {
 
 fn names_tenant(expression: &Expr) -> bool {
     expression.column_refs().iter().any(|column| column.name == TENANT)
+}
+
+/// Whether a part of an expression gives another answer each time.
+pub(crate) fn has_volatile(expression: &Expr) -> datafusion::error::Result<bool> {
+    expression.exists(|part| Ok(volatile(part).is_some()))
 }
 
 fn volatile(expression: &Expr) -> Option<String> {

@@ -236,12 +236,21 @@ impl<'a> Detector<'a> {
     }
 }
 
-/// The words of what these rules ask; any word, where they read views over views.
+/// The words of what these rules ask; any word, where they read views over views, or compare whole rows.
 pub(crate) fn words_of(rules: &[Rule]) -> Words {
-    if rules.iter().any(|rule| rule.statements().any(joined::is_named_in)) {
+    let mut statements = rules.iter().flat_map(Rule::statements);
+    if statements.any(|sql| joined::is_named_in(sql) || compares_rows(sql)) {
         return Words::any();
     }
     Words::of(rules.iter().flat_map(Rule::statements))
+}
+
+/// Whether a statement means all columns, named or not: of rows that are distinct, or joined by the names that they share.
+fn compares_rows(sql: &str) -> bool {
+    let words: Vec<String> = sql.replace('(', " ( ").split_whitespace().map(str::to_ascii_lowercase).collect();
+    let is_star = |word: &str| word.trim_end_matches([')', ',']).ends_with('*');
+    let distinct = words.windows(2).any(|pair| pair[0] == "distinct" && is_star(&pair[1]));
+    distinct || words.iter().any(|word| word == "natural")
 }
 
 /// Rules with their cursors, by the version after which events are new to them, and the one up to which, where that is not the last.
@@ -284,4 +293,21 @@ pub(crate) fn chain(error: &dyn std::error::Error) -> String {
         next = cause.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_statement_that_compares_whole_rows_has_all_columns() {
+        for sql in
+            ["SELECT DISTINCT * FROM new_events", "SELECT COUNT(DISTINCT *) FROM t", "SELECT distinct e.* FROM e", "a NATURAL\nJOIN b"]
+        {
+            assert!(compares_rows(sql), "{sql}");
+        }
+        for sql in ["SELECT DISTINCT tenant, n * 2 FROM t", "SELECT COUNT(*) FROM t", "SELECT COUNT(DISTINCT a) FROM t"] {
+            assert!(!compares_rows(sql), "{sql}");
+        }
+    }
 }

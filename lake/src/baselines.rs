@@ -35,12 +35,23 @@ pub(crate) const DAY: &str = "day";
 /// Name in SQL of the view of releases.
 pub const RELEASES: &str = "releases";
 
-/// The first day of each version and model of an agent, and how many days after the one before; NULL of the first of all. One that
-/// comes back is no release. Later ones do not change what is said of earlier ones.
+/// The first day of each version and model of an agent, and how many days after whichever of either kind came before; NULL of the
+/// first of each kind. One that comes back is no release. In the order in which they were learnt: what comes later,
+/// however it is dated, does not change what is said of earlier ones.
 pub(crate) const RELEASES_SQL: &str = "
-SELECT tenant, identity, kind, value, day,
-  CAST(day AS INT) - lag(CAST(day AS INT)) OVER (PARTITION BY tenant, identity, kind ORDER BY first_at, value) AS after_days
-FROM (SELECT tenant, identity, kind, value, MIN(day) AS day, MIN(first_at) AS first_at FROM baseline_facts WHERE kind IN ('version', 'model') GROUP BY 1, 2, 3, 4) v";
+WITH firsts AS (
+  SELECT tenant, identity, kind, value, MIN(day) AS day, MIN(first_at) AS first_at, MIN(events_version) AS learnt FROM baseline_facts WHERE kind IN ('version', 'model') GROUP BY 1, 2, 3, 4
+),
+days AS (
+  SELECT tenant, identity, learnt, day,
+    MAX(CAST(day AS INT)) OVER (PARTITION BY tenant, identity ORDER BY learnt, day ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS before
+  FROM (SELECT DISTINCT tenant, identity, learnt, day FROM firsts) d
+)
+SELECT f.tenant, f.identity, f.kind, f.value, f.day,
+  CASE WHEN row_number() OVER (PARTITION BY f.tenant, f.identity, f.kind ORDER BY f.learnt, f.day, f.first_at, f.value) = 1 THEN NULL
+    WHEN row_number() OVER (PARTITION BY f.tenant, f.identity, f.kind, f.learnt, f.day ORDER BY f.first_at, f.value) > 1 THEN 0
+    ELSE CAST(f.day AS INT) - d.before END AS after_days
+FROM firsts f JOIN days d ON d.tenant = f.tenant AND d.identity = f.identity AND d.learnt = f.learnt AND d.day = f.day";
 
 impl Baseline {
     /// All kinds.

@@ -216,6 +216,7 @@ tests:
             "(SELECT tenant, event_id, event_time, lag(event_id) OVER (PARTITION BY agent_id ORDER BY event_time) AS b FROM new_events) e",
             "PARTITION BY",
         ),
+        ("(SELECT tenant, event_id, event_time, lag(event_id) OVER (ORDER BY tenant, event_time) AS b FROM new_events) e", "PARTITION BY"),
         ("no_such_view e", "not found"),
         ("stored_events e", "stored_"),
     ] {

@@ -3,6 +3,7 @@
 //! As part of the service once a day (`detect --canaries`), counted from what the lake says of the last time, so that a service
 //! that is started anew does not begin again. Limits: there one rule after the other, so that detection has the machine.
 
+use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -85,8 +86,10 @@ struct Scratch(PathBuf);
 
 impl Scratch {
     fn make() -> Result<Self> {
-        let folder = std::env::temp_dir().join(format!("vialog-canaries-{}", std::process::id()));
-        std::fs::create_dir_all(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
+        // One of its own: a process that was killed leaves its folder, and the next may have the same number.
+        let since_1970 = chrono::Utc::now().timestamp_micros();
+        let folder = std::env::temp_dir().join(format!("vialog-canaries-{}-{since_1970}", std::process::id()));
+        std::fs::create_dir(&folder).with_context(|| format!("cannot make `{}`", folder.display()))?;
         Ok(Self(folder))
     }
 }
@@ -195,7 +198,7 @@ pub(crate) async fn daily(setup: Arc<Setup>, as_json: bool, stop: Arc<AtomicBool
 
 async fn daily_step(setup: &Arc<Setup>, as_json: bool, stop: &Arc<AtomicBool>) -> Result<()> {
     let now_us = chrono::Utc::now().timestamp_micros();
-    if !is_due(last_us(&setup.lake).await?, now_us) {
+    if !is_due(last_us(setup, now_us).await?, now_us) {
         return Ok(());
     }
     let (ran, stopped) = (Arc::clone(setup), Arc::clone(stop));
@@ -210,10 +213,15 @@ async fn daily_step(setup: &Arc<Setup>, as_json: bool, stop: &Arc<AtomicBool>) -
     alerts.iter().try_for_each(|alert| tell_alert(alert, as_json))
 }
 
-/// When the last canary was.
-async fn last_us(lake: &Lake) -> Result<Option<i64>> {
-    let rows = Session::open(lake).await?.texts(r#"SELECT CAST(CAST(MAX("at") AS BIGINT) AS VARCHAR) FROM rule_canaries"#).await?;
-    Ok(rows.first().and_then(|row| row[0].parse().ok()))
+/// Since when every rule in force was tried; `None` when one never was.
+async fn last_us(setup: &Setup, now_us: i64) -> Result<Option<i64>> {
+    let sql = format!(
+        r#"SELECT rule, CAST(CAST(MAX("at") AS BIGINT) AS VARCHAR) FROM rule_canaries WHERE "at" <= to_timestamp_micros({now_us}) GROUP BY 1"#
+    );
+    let rows = Session::open(&setup.lake).await?.texts(&sql).await?;
+    let last: BTreeMap<&str, i64> = rows.iter().filter_map(|row| Some((row[0].as_str(), row[1].parse().ok()?))).collect();
+    let of_each: Option<Vec<i64>> = setup.rules.iter().map(|rule| last.get(rule.name.as_str()).copied()).collect();
+    Ok(of_each.and_then(|all| all.into_iter().min()))
 }
 
 fn is_due(last_us: Option<i64>, now_us: i64) -> bool {
