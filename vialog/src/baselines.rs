@@ -122,9 +122,10 @@ async fn facts(session: &Session, condition: &str) -> Result<Vec<Known>> {
 
 async fn resources(session: &Session, condition: &str) -> Result<Vec<Known>> {
     let sql = format!(
-        "SELECT type, sketch_count(COUNT(*), SUM(weight)), MIN(first), MAX(last) FROM (
-           SELECT type, register, MIN(weight) AS weight, MIN(day) AS first, MAX(day) AS last FROM baseline_resources WHERE {condition} GROUP BY 1, 2) r
-         GROUP BY 1 ORDER BY 2 DESC, 1 LIMIT {MAX_TERMS}"
+        "SELECT type, sketch_count(registers, weights) AS known, first, last FROM (
+           SELECT type, COUNT(*) AS registers, SUM(weight) AS weights, MIN(first) AS first, MAX(last) AS last FROM (
+             SELECT type, register, MIN(weight) AS weight, MIN(day) AS first, MAX(day) AS last FROM baseline_resources WHERE {condition} GROUP BY 1, 2) r
+           GROUP BY 1) t ORDER BY known DESC, type LIMIT {MAX_TERMS}"
     );
     let rows = session.texts(&sql).await?;
     let noun = |row: &Vec<String>| if row[0].is_empty() { "resources without a type".to_owned() } else { format!("of type {}", row[0]) };
