@@ -63,9 +63,11 @@ pub fn run(lake: &Lake, config: &WorkerConfig, stop: &AtomicBool) -> Result<Summ
     };
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
-        scope.spawn(|| decide_copies(lake, &ended));
+        let follower = scope.spawn(|| decide_copies(lake, &ended));
         let result = worker.run(&consumer, stop, &ends);
         ended.store(true, Ordering::Relaxed);
+        // It need not sleep to the end.
+        follower.thread().unpark();
         result
     })?;
     worker.finish()
@@ -90,7 +92,7 @@ fn decide_copies(lake: &Lake, ended: &AtomicBool) {
             Ok(false) => {}
             Err(error) => tracing::warn!(error = &error as &dyn std::error::Error, "copies were not decided; trying again"),
         }
-        std::thread::sleep(FOLLOW_EVERY);
+        std::thread::park_timeout(FOLLOW_EVERY);
     }
 }
 
