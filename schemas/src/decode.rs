@@ -217,7 +217,7 @@ impl Decoder<'_> {
         if row.event_time.is_none() {
             return Err(Reject::new(Code::BadTime, "the event has no time that could be read, and the record has none"));
         }
-        let vendor = row.source_vendor.clone().unwrap_or_else(|| self.source.adapter.name().into());
+        let vendor = row.source_vendor.get_or_insert_with(|| self.source.adapter.name().into());
         let path = draft.path.as_ref().map_or(String::new(), |p| format!("#{p}"));
         let (id, kind) = match (&draft.native_id, content_id) {
             (Some(native), _) => (native.clone(), "native"),
@@ -289,7 +289,7 @@ impl Decoder<'_> {
         }
         if row.row_kind.as_deref() == Some(EVENT) {
             amounts::check(row);
-            name_the_unknown(row, source.adapter.name());
+            name_the_unknown(row);
             row.event_time_tz_assumed.get_or_insert(false);
             row.revision = Some(0);
             row.principal_path = principal_path(row);
@@ -299,8 +299,7 @@ impl Decoder<'_> {
 }
 
 /// What every event says, even where its source does not: rules and people ask for it by name.
-fn name_the_unknown(row: &mut Row, adapter: &str) {
-    row.source_vendor.get_or_insert_with(|| adapter.into());
+fn name_the_unknown(row: &mut Row) {
     for (column, word) in [(&mut row.category, "session"), (&mut row.activity, "unknown"), (&mut row.outcome, "unknown")] {
         column.get_or_insert_with(|| word.into());
     }

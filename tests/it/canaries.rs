@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::support::{number, query, vialog};
+use crate::support::{number, query, rule_file, vialog};
 
 /// A lake without events, a configuration of it with more text, and where both are.
 struct Place {
@@ -131,27 +131,9 @@ fn a_rule_that_fails_at_its_canary_is_an_alert_about_the_rule() {
     let place = Place::new("");
     let rules = place.folder.path().join("rules");
     std::fs::create_dir_all(&rules).unwrap();
-    let text = r#"
-id: 5a1c4f0e-0b0f-4f4e-9a59-3a6d0c3ffff1
-name: own/fails
-title: A rule
-version: 1
-status: experimental
-detects: [something]
-severity: low
-description: A rule.
-sources: [mcp.tool_call]
-required_fields: [agent_id]
-taxonomy: {}
-triage: [Look.]
-known_gaps: none
-query: |
-  SELECT tenant, event_id AS entity, event_time, event_id AS dedup_key, CAST(tool_name AS BIGINT) AS value, event_id AS expected, event_id AS reason,
-    make_array(event_id) AS event_ids FROM new_events
-tests:
-  - {name: one, events: [{event_time: "2026-01-25T10:00:00Z", category: tool_call, tool_name: x}], expect: [{entity: "test:0"}]}
-  - {name: none, events: [], expect: []}
-"#;
+    let query = "SELECT tenant, event_id AS entity, event_time, event_id AS dedup_key, CAST(tool_name AS BIGINT) AS value, event_id AS expected, \
+      event_id AS reason, make_array(event_id) AS event_ids FROM new_events";
+    let text = rule_file("5a1c4f0e-0b0f-4f4e-9a59-3a6d0c3ffff1", "own/fails", query, "test:0");
     std::fs::write(rules.join("fails.yaml"), text).unwrap();
     let (code, said) = place.canary(&["--rules", rules.to_str().unwrap(), "own/fails"]);
     assert!(code == Some(1) && said.contains("FAILED") && said.contains("1 failed"), "{said}");

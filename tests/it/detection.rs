@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 
 use serde_json::Value;
 
-use crate::support::{number, query, repository, summary, vialog};
+use crate::support::{number, query, repository, rule_file, summary, vialog};
 
 /// A lake of labelled traffic on which the detector ran once.
 fn judged() -> &'static Path {
@@ -179,29 +179,11 @@ fn the_pack_is_well_and_its_logic_is_that_of_its_versions() {
 fn lint_names_what_a_rule_may_not_do() {
     let folder = tempfile::tempdir().unwrap();
     let rule = |from: &str| {
-        format!(
-            r#"
-id: 5a1c4f0e-0b0f-4f4e-9a59-3a6d0c3fffff
-name: own/rule
-title: A rule
-version: 1
-status: experimental
-detects: [something]
-severity: low
-description: A rule.
-sources: [mcp.tool_call]
-required_fields: [agent_id]
-taxonomy: {{}}
-triage: [Look.]
-known_gaps: none
-query: |
-  SELECT e.tenant, e.event_id AS entity, e.event_time, e.event_id AS dedup_key, e.event_id AS value, e.event_id AS expected, e.event_id AS reason,
-    make_array(e.event_id) AS event_ids FROM {from}
-tests:
-  - {{name: one, events: [{{event_time: "2026-01-25T10:00:00Z", category: tool_call}}], expect: [{{entity: x}}]}}
-  - {{name: none, events: [], expect: []}}
-"#
-        )
+        let query = format!(
+            "SELECT e.tenant, e.event_id AS entity, e.event_time, e.event_id AS dedup_key, e.event_id AS value, e.event_id AS expected, \
+             e.event_id AS reason, make_array(e.event_id) AS event_ids FROM {from}"
+        );
+        rule_file("5a1c4f0e-0b0f-4f4e-9a59-3a6d0c3fffff", "own/rule", &query, "x")
     };
     for (from, what) in [
         ("new_events e CROSS JOIN events o", "pairs everything with everything"),

@@ -81,3 +81,29 @@ pub(crate) fn start_worker(config: &Path) -> Child {
     command.args(["ingest", "--config", config.to_str().unwrap()]).env("RUST_LOG", "info").stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
 }
+
+/// The file of a rule whose only query is this; its tests expect one alert about `entity` of one call, and none of nothing.
+pub(crate) fn rule_file(id: &str, name: &str, query: &str, entity: &str) -> String {
+    format!(
+        r#"
+id: {id}
+name: {name}
+title: A rule
+version: 1
+status: experimental
+detects: [something]
+severity: low
+description: A rule.
+sources: [mcp.tool_call]
+required_fields: [agent_id]
+taxonomy: {{}}
+triage: [Look.]
+known_gaps: none
+query: |
+  {query}
+tests:
+  - {{name: one, events: [{{event_time: "2026-01-25T10:00:00Z", category: tool_call, tool_name: x}}], expect: [{{entity: "{entity}"}}]}}
+  - {{name: none, events: [], expect: []}}
+"#
+    )
+}
