@@ -15,12 +15,12 @@ use lake::canaries::{self, CanaryRow};
 use lake::table::CommitOutcome;
 use lake::views::{self, Window};
 use lake::{Lake, snapshot};
+use schemas::decode::DEFAULT_TENANT;
 use tokio::runtime::Runtime;
 
 use crate::check::{self, How, Trial};
 use crate::health::{self, Trouble};
 use crate::inventory::Inventory;
-use crate::lists::DEFAULT_TENANT;
 use crate::parameters::Parameters;
 use crate::rule::{Case, Rule};
 use crate::{DetectorError, canary_case, evaluate, pool};

@@ -7,10 +7,11 @@
 //! the year before is the way out.
 
 use chrono::{DateTime, Days, NaiveDate, SecondsFormat, TimeDelta};
+use schemas::decode::DEFAULT_TENANT;
 use serde_json::{Map, Value};
 
 use crate::inventory::Inventory;
-use crate::lists::{DEFAULT_TENANT, TENANT};
+use crate::lists::TENANT;
 use crate::rule::Case;
 
 const WEEK_DAYS: i64 = 7;

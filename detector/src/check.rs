@@ -10,6 +10,7 @@ use lake::Lake;
 use lake::alerts::{self, RuleStep};
 use lake::events::{self, EventBatch, Origin};
 use schemas::Row;
+use schemas::decode::DEFAULT_TENANT;
 use schemas::json;
 use tokio::runtime::Runtime;
 
@@ -176,7 +177,7 @@ fn row_of(rule: &Rule, columns: &serde_json::Map<String, serde_json::Value>) -> 
         row_kind: Some("event".into()),
         ingest_date: Some(0),
         ingest_time: Some(0),
-        tenant: Some("default".into()),
+        tenant: Some(DEFAULT_TENANT.into()),
         stream: Some("test".into()),
         incarnation: Some("1".into()),
         partition: Some(0),

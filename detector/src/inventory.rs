@@ -15,10 +15,11 @@ use chrono::NaiveDate;
 use chrono_tz::Tz;
 use datafusion::prelude::SessionContext;
 use lake::views;
+use schemas::decode::DEFAULT_TENANT;
 use sha2::{Digest, Sha256};
 
 use crate::DetectorError;
-use crate::lists::{self, DEFAULT_TENANT, Lists, rows};
+use crate::lists::{self, Lists, rows};
 
 /// One identity.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Deserialize)]

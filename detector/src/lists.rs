@@ -8,12 +8,11 @@ use std::path::Path;
 use std::sync::Arc;
 
 use arrow::array::{ArrayRef, StringArray};
+use schemas::decode::DEFAULT_TENANT;
 
 use crate::{DetectorError, near};
 
 const MAX_BYTES: u64 = 16 << 20;
-/// Tenant of rows that name none.
-pub(crate) const DEFAULT_TENANT: &str = "default";
 /// Column that every list has.
 pub(crate) const TENANT: &str = "tenant";
 

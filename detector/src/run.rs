@@ -10,11 +10,11 @@ use lake::table::{CommitOutcome, Table};
 use lake::views::{self, Window};
 use lake::words::Words;
 use lake::{Lake, events, follow, joined};
+use schemas::decode::DEFAULT_TENANT;
 
 use crate::evaluate::{Findings, OPEN, RoundFacts};
 use crate::health::Trouble;
 use crate::inventory::Inventory;
-use crate::lists::DEFAULT_TENANT;
 use crate::plans::Plans;
 use crate::rule::Rule;
 use crate::{DetectorError, baseline, evaluate, functions, health};
@@ -138,6 +138,22 @@ impl<'a> Detector<'a> {
             self.run_round(&due, &Round { context, table: &table, events: &events, facts }, &mut report).await?;
         }
         Ok(report)
+    }
+
+    /// Plans what the rules ask, over no events at all, so that the first events need not wait for it. What fails here is told
+    /// when it fails over events.
+    ///
+    /// # Errors
+    /// When tables cannot be read.
+    pub async fn warm_up(&self) -> Result<(), DetectorError> {
+        let context = self.narrow_session(Window { up_to: Some(0), after: Some(Some(u64::MAX)), ..Window::default() }).await?;
+        let facts = RoundFacts { counts: self.counts, ..RoundFacts::default() };
+        for rule in self.rules {
+            if let Err(error) = evaluate::evaluate(rule, &context, &facts).await {
+                tracing::debug!(rule = rule.name, error = &error as &dyn std::error::Error, "not planned yet");
+            }
+        }
+        Ok(())
     }
 
     /// The rules that have something to judge, by the versions that are new to them: those that stand at the same ones share

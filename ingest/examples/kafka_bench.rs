@@ -1,13 +1,15 @@
 //! Records for the benchmark, and the floor that it is compared with. See `tests/bench/run.sh`.
 //!
-//! `kafka_bench publish BROKERS TOPIC SHAPE COUNT` sends synthetic records of one shape; `kafka_bench floor BROKERS TOPIC`
+//! `kafka_bench publish BROKERS TOPIC SHAPE COUNT` (or `FROM TO`) sends synthetic records of one shape; `kafka_bench floor BROKERS TOPIC`
 //! reads a topic to its end and does what cannot be avoided: SHA-256 and zstd level 1 of the bytes; `drain` only reads.
-//! They print `records bytes`. `write SHAPE COUNT` prints the records themselves. `pace BROKERS TOPIC RATE SECONDS` sends tool
+//! They print `records bytes`. `write SHAPE COUNT` prints the records themselves,
+//! `write SHAPE FROM TO DAYS_AGO` those of these numbers as of an earlier day; a tool call and a decision of one number have one trace. `pace BROKERS TOPIC RATE SECONDS` sends tool
 //! calls of this moment at a rate, ten a second of them with a secret in an argument: what becomes of those tells how
 //! long an alert takes (`tests/bench/latency.sh`).
 
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use ingest::produce::{Outgoing, Producer};
@@ -23,25 +25,28 @@ fn main() -> Result<(), Failure> {
     let args: Vec<String> = std::env::args().skip(1).collect();
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
     let (records, bytes) = match args[..] {
-        ["publish", brokers, topic, shape, count] => publish(brokers, topic, shape, count.parse()?)?,
+        ["publish", brokers, topic, shape, count] => publish(brokers, topic, shape, 0..count.parse()?)?,
+        ["publish", brokers, topic, shape, from, to] => publish(brokers, topic, shape, from.parse()?..to.parse()?)?,
         ["floor", brokers, topic] => floor(brokers, topic, true)?,
         ["drain", brokers, topic] => floor(brokers, topic, false)?,
-        ["write", shape, count] => return write(shape, count.parse()?),
+        ["write", shape, count] => return write(shape, 0..count.parse()?, 0),
+        ["write", shape, from, to, days_ago] => return write(shape, from.parse()?..to.parse()?, days_ago.parse()?),
         ["pace", brokers, topic, rate, seconds] => pace(brokers, topic, rate.parse()?, seconds.parse()?)?,
-        _ => return Err("publish BROKERS TOPIC SHAPE COUNT, floor BROKERS TOPIC, drain BROKERS TOPIC, pace BROKERS TOPIC RATE SECONDS, or write SHAPE COUNT".into()),
+        _ => return Err("publish BROKERS TOPIC SHAPE COUNT, floor BROKERS TOPIC, drain BROKERS TOPIC, pace BROKERS TOPIC RATE SECONDS, write SHAPE COUNT, or write SHAPE FROM TO DAYS_AGO".into()),
     };
     println!("{records} {bytes}");
     Ok(())
 }
 
-fn publish(brokers: &str, topic: &str, shape: &str, count: u64) -> Result<(u64, u64), Failure> {
+fn publish(brokers: &str, topic: &str, shape: &str, numbers: Range<u64>) -> Result<(u64, u64), Failure> {
     let properties = [("compression.type", "none"), ("linger.ms", "50"), ("batch.size", "1000000")];
     let producer = Producer::new(brokers, &BTreeMap::from(properties.map(|(k, v)| (k.to_owned(), v.to_owned()))))?;
     let mut bytes = 0;
     // Recent, because a broker deletes what is old by the record's own time.
     let start_ms = chrono::Utc::now().timestamp_millis() - 3_600_000;
-    for n in 0..count {
-        let at = start_ms + i64::try_from(n)?;
+    let first = numbers.start;
+    for n in numbers {
+        let at = start_ms + i64::try_from(n - first)?;
         let payload = record(shape, n, at)?;
         bytes += payload.len() as u64;
         let record =
@@ -196,12 +201,13 @@ fn tiny(f: &Facts) -> Value {
     })
 }
 
-/// Records one a line, to standard output.
-fn write(shape: &str, count: u64) -> Result<(), Failure> {
+/// Records of these numbers one a line, to standard output: one a millisecond, on a day before this one.
+fn write(shape: &str, numbers: Range<u64>, days_ago: i64) -> Result<(), Failure> {
     let mut out = std::io::BufWriter::new(std::io::stdout().lock());
-    let start_ms = chrono::Utc::now().timestamp_millis() - 3_600_000;
-    for n in 0..count {
-        writeln!(out, "{}", record(shape, n, start_ms + i64::try_from(n)?)?)?;
+    let start_ms = chrono::Utc::now().timestamp_millis() - 3_600_000 - days_ago * 86_400_000;
+    let first = numbers.start;
+    for n in numbers {
+        writeln!(out, "{}", record(shape, n, start_ms + i64::try_from(n - first)?)?)?;
     }
     Ok(out.flush()?)
 }

@@ -320,6 +320,11 @@ pub fn last_due_version(table: &Table, after: Option<u64>, up_to: u64, limit_us:
     files.iter().filter(|f| oldest(f).is_none_or(|oldest| oldest <= limit_us)).map(|f| f.version).max()
 }
 
+/// Bytes of the files that came after a version.
+pub fn bytes_after(table: &Table, after: Option<u64>) -> u64 {
+    files_between(table, after, u64::MAX).iter().map(|file| u64::try_from(file.add.size).unwrap_or(0)).sum()
+}
+
 /// Files that came after one version and not after another.
 fn files_between(table: &Table, after: Option<u64>, up_to: u64) -> Vec<TableFile> {
     let mut files = table.data_files();

@@ -236,12 +236,15 @@ pub struct Duplicates {
 pub async fn duplicates_of(lake: &Lake, batch_ids: &[String]) -> Result<Duplicates, LakeError> {
     let df = |e: datafusion::error::DataFusionError| LakeError::Rows(Box::new(e));
     let (events, copies) = (events::open(lake)?, open(lake)?);
-    if batch_ids.is_empty() || copies.refresh()?.is_none() {
+    copies.refresh()?;
+    let copies = Snapshot::of(&copies, None);
+    // Most runs bring none, and need not read their rows again.
+    if batch_ids.is_empty() || copies.file_count() == 0 {
         return Ok(Duplicates::default());
     }
     let context = SessionContext::new();
     context.register_table("stored", Arc::new(Snapshot::of(&events, None))).map_err(df)?;
-    context.register_table("copies", Arc::new(Snapshot::of(&copies, None))).map_err(df)?;
+    context.register_table("copies", Arc::new(copies)).map_err(df)?;
     let schema = Arc::new(Schema::new(vec![text("batch_id")]));
     let ids = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(StringArray::from(batch_ids.to_vec()))])
         .map_err(|e| LakeError::Rows(Box::new(e)))?;

@@ -7,7 +7,7 @@
 //! Values: text and bytes as they are; integers, times and dates as eight bytes big-endian (so widening a
 //! type keeps leaves valid); floats as their bits; lists and structs with counts and null marks.
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use ledger::{Hash, LeafBuilder, commit_field, field_salt};
 use schemas::COLUMNS;
@@ -25,6 +25,7 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
         .filter(|(.., values)| values.null_count() < values.len())
         .collect();
     columns.sort_unstable_by_key(|(name, ..)| *name);
+    let names = RowNames::of(batch);
     let (mut leaf, mut scratch) = (LeafBuilder::default(), Vec::new());
     (0..batch.num_rows())
         .map(|row| {
@@ -35,7 +36,7 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
                 }
                 let value = bytes_of(column, row, &mut scratch);
                 if *sensitive {
-                    let row_salt = row_salt.get_or_insert_with(|| keys.row_salt(&row_identity(batch, row)));
+                    let row_salt = row_salt.get_or_insert_with(|| keys.row_salt(&names.of_row(row)));
                     leaf.commitment(name, &commit_field(name, &field_salt(row_salt, name), value));
                 } else {
                     leaf.plain(name, value);
@@ -53,13 +54,35 @@ pub fn raw_fits(batch: &RecordBatch, row: usize) -> bool {
     bytes(name::raw_payload).map(|raw| Sha256::digest(raw).to_vec()).as_deref() == bytes(name::raw_sha256)
 }
 
-/// What names a row for its salts: where it came from.
-fn row_identity(batch: &RecordBatch, row: usize) -> String {
-    let text = |name: &str| batch.column_by_name(name).map_or("", |c| c.as_string::<i32>().value(row));
-    let int = |name: &str| batch.column_by_name(name).map_or(0, |c| c.as_primitive::<Int32Type>().value(row));
-    let offset = batch.column_by_name(name::offset).map_or(0, |c| c.as_primitive::<Int64Type>().value(row));
-    let (stream, incarnation) = (text(name::stream), text(name::incarnation));
-    format!("{stream}\0{incarnation}\0{}\0{offset}\0{}", int(name::partition), int(name::record_index))
+/// What names a row for its salts: where it came from. Looked up once a batch, for a schema is searched name by name.
+struct RowNames<'b> {
+    stream: Option<&'b StringArray>,
+    incarnation: Option<&'b StringArray>,
+    partition: Option<&'b Int32Array>,
+    offset: Option<&'b Int64Array>,
+    record_index: Option<&'b Int32Array>,
+}
+
+impl<'b> RowNames<'b> {
+    fn of(batch: &'b RecordBatch) -> Self {
+        let text = |name: &str| batch.column_by_name(name).map(|c| c.as_string::<i32>());
+        let int = |name: &str| batch.column_by_name(name).map(|c| c.as_primitive::<Int32Type>());
+        Self {
+            stream: text(name::stream),
+            incarnation: text(name::incarnation),
+            partition: int(name::partition),
+            offset: batch.column_by_name(name::offset).map(|c| c.as_primitive::<Int64Type>()),
+            record_index: int(name::record_index),
+        }
+    }
+
+    fn of_row(&self, row: usize) -> String {
+        let text = |column: Option<&'b StringArray>| column.map_or("", |c| c.value(row));
+        let int = |column: Option<&Int32Array>| column.map_or(0, |c| c.value(row));
+        let offset = self.offset.map_or(0, |c| c.value(row));
+        let (stream, incarnation) = (text(self.stream), text(self.incarnation));
+        format!("{stream}\0{incarnation}\0{}\0{offset}\0{}", int(self.partition), int(self.record_index))
+    }
 }
 
 /// The bytes of a value: as they stand, where they do, for a payload is long.

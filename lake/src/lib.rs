@@ -51,12 +51,16 @@ pub mod words;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use datafusion::execution::runtime_env::{RuntimeEnv, RuntimeEnvBuilder};
 use identity::Identity;
 pub use layout::TableName;
 pub use place::LakeAt;
 use place::Place;
 use schemas::keys::Keys;
 use table::Table;
+
+/// Most that is kept of the footers of files, bytes in memory.
+const FOOTERS_BYTES: usize = 64 << 20;
 
 /// A failure of the lake. Outcomes such as "already committed" are not errors.
 #[derive(Debug, thiserror::Error)]
@@ -107,6 +111,8 @@ pub struct Lake {
     keys: Arc<Keys>,
     /// Tables that were opened: what is known of them is only brought up to date the next time.
     tables: Arc<Mutex<BTreeMap<TableName, Table>>>,
+    /// What queries share: the footers of files that were read.
+    runtime: Arc<RuntimeEnv>,
     #[cfg(debug_assertions)]
     fault: Option<faults::Fault>,
 }
@@ -150,17 +156,19 @@ impl Lake {
         };
         let keys = keys::load(&key_file)?;
         identity.check_key(&keys.id(), &key_file)?;
-        Ok((Self::of(place, keys), identity))
+        Ok((Self::of(place, keys)?, identity))
     }
 
-    fn of(place: Place, keys: Keys) -> Self {
-        Self {
+    fn of(place: Place, keys: Keys) -> Result<Self, LakeError> {
+        let runtime = RuntimeEnvBuilder::new().with_metadata_cache_limit(FOOTERS_BYTES).build_arc();
+        Ok(Self {
             place,
             keys: Arc::new(keys),
             tables: Arc::default(),
+            runtime: runtime.map_err(|error| LakeError::Rows(Box::new(error)))?,
             #[cfg(debug_assertions)]
             fault: None,
-        }
+        })
     }
 
     /// The same lake, whose table `events` fails once.

@@ -63,7 +63,8 @@ pub async fn session(lake: &Lake, config: SessionConfig, window: Window) -> Resu
 /// # Errors
 /// When tables cannot be read.
 pub async fn session_of(lake: &Lake, config: SessionConfig, window: Window, words: &Words) -> Result<SessionContext, LakeError> {
-    let context = SessionContext::new_with_config(config.with_information_schema(false));
+    let config = config.with_information_schema(false);
+    let context = SessionContext::new_with_config_rt(config, Arc::clone(&lake.runtime));
     functions::register(&context);
     register(&context, lake, window, words).await?;
     Ok(context)

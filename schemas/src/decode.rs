@@ -33,6 +33,8 @@ const MAX_QUOTED: usize = 128;
 pub const EVENT: &str = "event";
 /// `row_kind` of rejections.
 pub const REJECTION: &str = "rejection";
+/// The tenant where none is named.
+pub const DEFAULT_TENANT: &str = "default";
 /// Kafka header with which a producer may name the environment.
 pub const ENVIRONMENT_HEADER: &str = "environment";
 /// An event this much older than its Kafka timestamp is late.
@@ -180,9 +182,9 @@ impl Decoder<'_> {
             Ok(drafts) => drafts,
             Err(reject) => return vec![self.rejection(&reject, json.compact().as_bytes())],
         };
-        let mut faults = reader.faults();
+        let (mut faults, is_repetitive) = (reader.faults(), repeated.is_some());
         faults.extend(repeated.map(|key| format!("key `{}` stands twice in one object; the last was read", quoted(&key))));
-        let mut beside = Beside { envelope: envelope.join("+"), faults, rest: reader.rest(), redacted_paths };
+        let mut beside = Beside { envelope: envelope.join("+"), faults, rest: reader.rest(is_repetitive), redacted_paths };
         let raw = whole.raw(text.filter(|_| beside.redacted_paths.is_empty()), &json);
         let kafka_time = record.kafka.and_then(|k| k.timestamp_us).filter(|us| time::is_kept(*us));
         let (mut allowance, mut rows) = (Allowance::new(), Vec::with_capacity(drafts.len()));

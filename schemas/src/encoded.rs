@@ -9,9 +9,13 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
+use crate::run::holds_run;
+
 const MAX_LAYERS: usize = 3;
 const MIN_BASE64: usize = 24;
 const MAX_BASE64: usize = 65_536;
+/// Characters of the shortest Base64 without its padding.
+const MIN_RUN: usize = MIN_BASE64 - 2;
 
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
@@ -58,16 +62,21 @@ fn is_between(c: char) -> bool {
     c.is_whitespace() || matches!(c, ',' | ';' | ':' | '"' | '\'' | '&')
 }
 
-/// Words that may be Base64. A text without a long one is told by its length.
+/// Words that may be Base64. A text without a run of its characters has none.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let words = (text.len() >= MIN_BASE64).then(|| text.split(is_between));
+    let words = holds_run(text.as_bytes(), MIN_RUN, is_base64).then(|| text.split(is_between));
     words.into_iter().flatten().filter(|word| (MIN_BASE64..=MAX_BASE64).contains(&word.len()))
+}
+
+/// Whether a byte is of either alphabet of Base64 (RFC 4648 clauses 4 and 5), padding aside.
+fn is_base64(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
 }
 
 fn without_base64(word: &str) -> Option<String> {
     // After `name=`; padding is at the end only.
-    let word = word.trim_end_matches('=').rsplit('=').next().filter(|rest| rest.len() >= MIN_BASE64 - 2)?;
-    if !word.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'+' | b'/' | b'-' | b'_')) {
+    let word = word.trim_end_matches('=').rsplit('=').next().filter(|rest| rest.len() >= MIN_RUN)?;
+    if !word.bytes().all(is_base64) {
         return None;
     }
     let bytes = STANDARD.decode(word).or_else(|_| URL_SAFE.decode(word)).ok()?;

@@ -271,9 +271,12 @@ impl<'a> Json<'a> {
 
     /// Prints in source order without white space.
     pub fn compact(&self) -> String {
-        let mut out = String::new();
-        self.print(&mut out, false);
-        out
+        let size_bytes = match self {
+            Json::Text(text) => text.len() + 2,
+            Json::Number(digits) => digits.len(),
+            _ => 8,
+        };
+        self.compact_sized(size_bytes)
     }
 
     /// As [`Json::compact`], into a text of about this size.
@@ -315,23 +318,28 @@ impl<'a> Json<'a> {
                 out.push(']');
             }
             Json::Object(members) => {
+                if !sorted || members.is_sorted_by(|a, b| a.0 <= b.0) {
+                    return print_members(members.iter(), out, sorted);
+                }
                 let mut order: Vec<_> = members.iter().collect();
-                if sorted {
-                    order.sort_by(|a, b| a.0.cmp(&b.0));
-                }
-                out.push('{');
-                for (i, (key, value)) in order.into_iter().enumerate() {
-                    if i > 0 {
-                        out.push(',');
-                    }
-                    print_text(key, out);
-                    out.push(':');
-                    value.print(out, sorted);
-                }
-                out.push('}');
+                order.sort_by(|a, b| a.0.cmp(&b.0));
+                print_members(order.into_iter(), out, sorted);
             }
         }
     }
+}
+
+fn print_members<'m, 'a: 'm>(members: impl Iterator<Item = &'m (Cow<'a, str>, Json<'a>)>, out: &mut String, sorted: bool) {
+    out.push('{');
+    for (i, (key, value)) in members.enumerate() {
+        if i > 0 {
+            out.push(',');
+        }
+        print_text(key, out);
+        out.push(':');
+        value.print(out, sorted);
+    }
+    out.push('}');
 }
 
 /// A key that stands twice in one object. Small objects are compared pair by pair, which needs no memory.

@@ -29,6 +29,7 @@ pub mod protobuf;
 pub mod reader;
 pub mod redact;
 pub mod reject;
+mod run;
 mod secrets;
 pub mod time;
 mod way;

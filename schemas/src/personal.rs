@@ -14,6 +14,7 @@ use regex::Regex;
 
 use crate::iban;
 use crate::privacy::Kind;
+use crate::run::holds_run;
 
 /// Shortest run of digits and separators that is a number: an SSN; with phones `+` and 8 digits.
 const MIN_RUN: usize = 11;
@@ -40,7 +41,7 @@ pub(crate) fn may_hold(kinds: &[Kind], bytes: &[u8]) -> bool {
         Kind::Iban | Kind::Mail => None,
     });
     // One look for all numbers.
-    run.min().is_some_and(|length| holds_run(bytes, length))
+    run.min().is_some_and(|length| holds_run(bytes, length, is_of_number))
         || (kinds.contains(&Kind::Iban) && bytes.len() >= MIN_IBAN)
         || (kinds.contains(&Kind::Mail) && memchr::memchr(b'@', bytes).is_some())
 }
@@ -89,22 +90,9 @@ fn number_at(kinds: &[Kind], bytes: &[u8], at: usize) -> Option<(Kind, Found)> {
     })
 }
 
-/// Whether a run of so many bytes stands somewhere that numbers are written with. Of most texts it sees few bytes.
-fn holds_run(bytes: &[u8], length: usize) -> bool {
-    let is_part = |b: &u8| b.is_ascii_digit() || matches!(b, b' ' | b'-' | b'.' | b'+' | b'(' | b')' | 0xc2 | 0xa0);
-    let mut at = length - 1;
-    while at < bytes.len() {
-        if is_part(&bytes[at]) {
-            let before = bytes[..at].iter().rev().take_while(|b| is_part(b)).count();
-            let after = bytes[at..].iter().take_while(|b| is_part(b)).count();
-            if before + after >= length {
-                return true;
-            }
-            at += after;
-        }
-        at += length;
-    }
-    false
+/// Whether a byte may stand in a number as it is written.
+fn is_of_number(byte: u8) -> bool {
+    byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'.' | b'+' | b'(' | b')' | 0xc2 | 0xa0)
 }
 
 fn is_word(bytes: &[u8], at: Option<usize>) -> bool {

@@ -6,7 +6,6 @@ use std::cell::RefCell;
 
 use crate::json::Json;
 use crate::time::{self, TimeFormat};
-use crate::way::Way;
 
 /// Most leaves kept in `ext`.
 pub const MAX_EXT: usize = 64;
@@ -167,13 +166,13 @@ impl<'a> Reader<'a> {
         self.faults.borrow().clone()
     }
 
-    /// Leaves that nothing read: path and JSON text.
-    pub fn rest(&self) -> Vec<(String, String)> {
+    /// Leaves that nothing read: path and JSON text. `is_repetitive` says that a key stands twice in some object.
+    pub fn rest(&self, is_repetitive: bool) -> Vec<(String, String)> {
         let mut used = self.used.borrow().clone();
         used.sort_unstable();
-        let mut out = Vec::new();
-        collect(self.json, &Way::Top, &used, &mut out);
-        out
+        let mut rest = Rest { used: &used, may_meet: is_repetitive, path: String::new(), leaves: Vec::new() };
+        rest.collect(self.json, 0);
+        rest.leaves
     }
 }
 
@@ -187,22 +186,51 @@ fn place(value: &Json<'_>) -> usize {
     std::ptr::from_ref(value).addr()
 }
 
-/// Leaves below `value` that do not lie in one of the `used` places, nor in a value that does.
-fn collect(value: &Json<'_>, way: &Way<'_>, used: &[usize], out: &mut Vec<(String, String)>) {
-    if out.len() >= MAX_EXT || used.binary_search(&place(value)).is_ok() {
-        return;
-    }
-    match value {
-        Json::Object(members) => members.iter().for_each(|(k, v)| collect(v, &Way::Key(way, k), used, out)),
-        Json::Array(items) => items.iter().enumerate().for_each(|(i, v)| collect(v, &Way::Index(way, i), used, out)),
-        Json::Null => {}
-        leaf => {
-            let mut text = leaf.compact();
-            text.truncate(text.floor_char_boundary(MAX_EXT_BYTES));
-            let path = way.written('.');
-            let path = path.strip_prefix('.').unwrap_or(&path);
-            out.push((unlike(&path[..path.floor_char_boundary(MAX_EXT_PATH)], out), text));
+/// Leaves that do not lie in one of the `used` places, nor in a value that does.
+struct Rest<'u> {
+    used: &'u [usize],
+    /// Whether two leaves can have one path: by keys that repeat, or that hold what joins the steps of a path.
+    may_meet: bool,
+    /// Where the walk stands.
+    path: String,
+    leaves: Vec<(String, String)>,
+}
+
+impl Rest<'_> {
+    fn collect(&mut self, value: &Json<'_>, depth: usize) {
+        if self.leaves.len() >= MAX_EXT || self.used.binary_search(&place(value)).is_ok() {
+            return;
         }
+        match value {
+            Json::Object(members) => {
+                for (key, member) in members {
+                    self.may_meet |= key.bytes().any(|b| matches!(b, b'.' | b'#'));
+                    self.step(key, member, depth);
+                }
+            }
+            Json::Array(items) => items.iter().enumerate().for_each(|(i, item)| self.step(&i.to_string(), item, depth)),
+            Json::Null => {}
+            leaf => self.take(leaf),
+        }
+    }
+
+    fn step(&mut self, step: &str, value: &Json<'_>, depth: usize) {
+        let before = self.path.len();
+        if depth > 0 {
+            self.path.push('.');
+        }
+        self.path.push_str(step);
+        self.collect(value, depth + 1);
+        self.path.truncate(before);
+    }
+
+    fn take(&mut self, leaf: &Json<'_>) {
+        let mut text = leaf.compact();
+        text.truncate(text.floor_char_boundary(MAX_EXT_BYTES));
+        let path = &self.path[..self.path.floor_char_boundary(MAX_EXT_PATH)];
+        let is_cut = path.len() < self.path.len();
+        let path = if self.may_meet || is_cut { unlike(path, &self.leaves) } else { path.to_owned() };
+        self.leaves.push((path, text));
     }
 }
 

@@ -25,6 +25,10 @@ fn a_source_that_lacks_what_another_saw_is_in_doubt_and_nothing_is_broken() {
     let says = &lines.iter().find(|l| l["source"] == "toolhive:everything").unwrap()["says"];
     assert_eq!((says["time"].as_f64(), says["token"].as_f64()), (Some(1.0), Some(0.0)));
     assert_eq!(lines.last().unwrap()["broken"], 0);
+    let says_of_rules = |what: &str| lines.iter().any(|l| l["area"] == "rules" && l["what"].as_str().unwrap().contains(what));
+    // No gateway says what tokens were granted. What was asked of a tool it does say, though nobody sent any here.
+    assert!(says_of_rules("no source here says `token_audience`"), "{lines:?}");
+    assert!(!says_of_rules("says `source_event_type`") && !says_of_rules("says `trace_id`"), "{lines:?}");
 }
 
 #[test]

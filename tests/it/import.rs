@@ -25,6 +25,16 @@ fn an_import_that_reads_nothing_says_so_and_a_tenant_with_a_space_is_refused() {
 }
 
 #[test]
+fn an_import_whose_records_are_all_refused_fails_and_keeps_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (lake, file) = (folder.path().join("lake"), folder.path().join("other.jsonl"));
+    std::fs::write(&file, "{\"x\":1}\nnot json\n").unwrap();
+    let done = vialog(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "okta", file.to_str().unwrap()]);
+    assert!(done.status.code() == Some(1) && String::from_utf8_lossy(&done.stdout).contains("NOTHING could be read"), "{done:?}");
+    assert_eq!(number(&lake, "SELECT count(*) FROM rejections"), 2);
+}
+
+#[test]
 fn importing_the_same_file_twice_adds_nothing() {
     let folder = tempfile::tempdir().unwrap();
     let lake = folder.path().join("lake");

@@ -28,7 +28,7 @@ pub(crate) async fn run(command: &AlertsCommand) -> Result<ExitCode> {
 
 async fn list(args: &AlertsListArgs) -> Result<ExitCode> {
     let session = Session::open(&Lake::open(args.lake.at()?)?).await?;
-    let columns = "alert_id, severity, status, event_time, rule_id, entity, reason";
+    let columns = "alert_id, severity, status, event_time, rule_id, tenant, entity, reason";
     let mut conditions = vec!["true".to_owned()];
     let wanted = [
         ("status", &args.status),
@@ -48,13 +48,14 @@ async fn list(args: &AlertsListArgs) -> Result<ExitCode> {
     for row in &rows {
         match args.format {
             Output::Text => tell::line(&format!(
-                "{:.8}  {:<8} {:<12} {:.16}  {:<24} {}",
+                "{:.8}  {:<8} {:<12} {:.16}  {:<24} {}{}",
                 row[0],
                 row[1],
                 row[2],
                 row[3].replace('T', " "),
                 row[4],
-                row[6]
+                tell::of_tenant(&row[5]),
+                row[7]
             ))?,
             Output::Json => tell::object(&object(columns, row))?,
         }

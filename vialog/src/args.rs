@@ -8,6 +8,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use lake::LakeAt;
 use query::Format;
 use schemas::adapters::Adapter;
+use schemas::decode::DEFAULT_TENANT;
 use schemas::privacy::Privacy;
 
 pub(crate) use self::alerts::{AlertsCommand, AlertsListArgs, HandleArgs};
@@ -185,7 +186,7 @@ pub(crate) struct ImportArgs {
     #[command(flatten)]
     pub(crate) adapter: AdapterArgs,
     /// Tenant of the events.
-    #[arg(long, default_value = "default", value_parser = crate::config::tenant)]
+    #[arg(long, default_value = DEFAULT_TENANT, value_parser = crate::config::tenant)]
     pub(crate) tenant: String,
     /// Instance of the source; part of every event id. [default: the adapter's name]
     #[arg(long, value_parser = clap::builder::NonEmptyStringValueParser::new())]

@@ -213,16 +213,18 @@ async fn import(args: &ImportArgs) -> Result<ExitCode> {
         tell::line(&format!("{} files are in the lake already, read by the same adapter: nothing to add", imported.known_files))?;
     }
     print_summary(&imported.summary, args.format)?;
-    if imported.summary.records > 0 && imported.summary.records_rejected == imported.summary.records && args.format == Output::Text {
-        tell::line(
+    let Summary { records, records_rejected, .. } = imported.summary;
+    let complaint = match (records, records_rejected) {
+        (0, _) if imported.known_files == 0 => Some("NOTHING was read: there is no record in what was named"),
+        (1.., rejected) if rejected == records => Some(
             "NOTHING could be read: is the adapter, or the mapping, the right one? The rejections keep every byte; import again with another",
-        )?;
+        ),
+        _ => None,
+    };
+    if let Some(complaint) = complaint.filter(|_| args.format == Output::Text) {
+        tell::line(complaint)?;
     }
-    let is_nothing = imported.summary.records == 0 && imported.known_files == 0;
-    if is_nothing && args.format == Output::Text {
-        tell::line("NOTHING was read: there is no record in what was named")?;
-    }
-    Ok(ExitCode::from(u8::from(is_nothing)))
+    Ok(ExitCode::from(u8::from(complaint.is_some())))
 }
 
 fn print_summary(summary: &Summary, format: Output) -> Result<()> {

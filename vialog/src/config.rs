@@ -15,7 +15,7 @@ use ingest::flush::FlushPolicy;
 use ingest::gap::OnGap;
 use lake::LakeAt;
 use schemas::adapters::Adapter;
-use schemas::decode::Source;
+use schemas::decode::{DEFAULT_TENANT, Source};
 use schemas::mapping::Mapping;
 use schemas::privacy::Privacy;
 use serde::Deserialize;
@@ -266,7 +266,7 @@ fn feed(raw: &RawSource, (environment, privacy): (&str, &Privacy)) -> Result<Fee
             tenant: raw
                 .tenant
                 .as_deref()
-                .map_or_else(|| Ok("default".into()), tenant)
+                .map_or_else(|| Ok(DEFAULT_TENANT.into()), tenant)
                 .with_context(|| format!("[[source]] `{}`", raw.topic))?,
             instance: raw.instance.clone().unwrap_or_else(|| raw.topic.clone()),
             environment: environment.to_owned(),

@@ -25,7 +25,7 @@ use ingest::gap::OnGap;
 use ingest::produce::{Outgoing, Producer};
 use lake::Lake;
 use lake::alerts::Alert;
-use schemas::decode::Source;
+use schemas::decode::{DEFAULT_TENANT, Source};
 use schemas::privacy::Privacy;
 
 use crate::generate;
@@ -217,7 +217,7 @@ fn start_worker(
         let topic = format!("demo.{adapter}");
         let source = Source {
             adapter: config::adapter(adapter)?,
-            tenant: "default".into(),
+            tenant: DEFAULT_TENANT.into(),
             instance: (*adapter).into(),
             environment: ENVIRONMENT.into(),
             privacy: Privacy::default(),

@@ -102,10 +102,11 @@ pub(crate) async fn detect(args: &DetectArgs, stop: Arc<AtomicBool>) -> Result<E
 pub(crate) fn tell_alert(alert: &Alert, as_json: bool) -> Result<()> {
     if as_json {
         return tell::object(
-            &json!({ "alert_id": alert.alert_id, "rule_id": alert.rule_id, "severity": alert.severity, "event_time": schemas::time::print(alert.event_time), "entity": alert.entity, "reason": alert.reason }),
+            &json!({ "alert_id": alert.alert_id, "rule_id": alert.rule_id, "severity": alert.severity, "event_time": schemas::time::print(alert.event_time), "tenant": alert.tenant, "entity": alert.entity, "reason": alert.reason }),
         );
     }
-    tell::line(&format!("{:<8} {}  {}", alert.severity, schemas::time::print(alert.event_time), alert.reason))
+    let (when, whose) = (schemas::time::print(alert.event_time), tell::of_tenant(&alert.tenant));
+    tell::line(&format!("{:<8} {when}  {whose}{}", alert.severity, alert.reason))
 }
 
 /// `rules list`.

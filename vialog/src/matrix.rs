@@ -2,7 +2,12 @@
 //!
 //! A part counts as said when one of its columns has a value. What is missing stays NULL, and is shown here as missing.
 
+use std::collections::BTreeSet;
+
+use schemas::COLUMNS;
 use schemas::adapters::Adapter;
+use schemas::cell::Cell;
+use schemas::columns::Row;
 use schemas::mapping::check;
 
 /// Parts of the sentence, and the columns that say them.
@@ -62,9 +67,7 @@ pub(crate) fn of_fixtures() -> Vec<FixtureParts> {
 
 fn fixtures_of(adapter: &Adapter) -> FixtureParts {
     let mut parts = FixtureParts { adapter: adapter.name().to_owned(), events: 0, said: vec![0; PARTS.len()] };
-    let cases = adapter.tests();
-    let rows = cases.iter().flat_map(|case| check::rows(adapter, &check::bytes_of(&case.record)));
-    for row in rows.filter(|row| row.reason_code.is_none()) {
+    for row in fixture_events(adapter) {
         let says = |column: &str| check::cell_text(&row, column).is_some_and(|value| column != "outcome" || value != UNKNOWN);
         parts.events += 1;
         for (count, (_, columns)) in parts.said.iter_mut().zip(PARTS) {
@@ -72,6 +75,25 @@ fn fixtures_of(adapter: &Adapter) -> FixtureParts {
         }
     }
     parts
+}
+
+/// The events of the records that an adapter's tests hold.
+fn fixture_events(adapter: &Adapter) -> impl Iterator<Item = Box<Row>> {
+    let rows = adapter.tests().into_iter().flat_map(|case| check::rows(adapter, &check::bytes_of(&case.record)));
+    rows.filter(|row| row.reason_code.is_none())
+}
+
+/// Columns that an adapter fills in at least one of them.
+pub(crate) fn filled_by(adapter: &Adapter) -> BTreeSet<&'static str> {
+    let mut filled = BTreeSet::new();
+    for row in fixture_events(adapter) {
+        row.for_each_cell(|index, cell| {
+            if !matches!(cell, Cell::Null) {
+                filled.insert(COLUMNS[index].name);
+            }
+        });
+    }
+    filled
 }
 
 /// As Markdown: `all`, a share of the events, or nothing.

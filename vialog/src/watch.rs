@@ -27,6 +27,8 @@ const POLL: Duration = Duration::from_millis(50);
 const SETTLED_EVERY: Duration = Duration::from_secs(2);
 /// How often rules are asked what they cannot judge.
 const COUNTED_EVERY: Duration = Duration::from_mins(1);
+/// What came since the last step is worth all cores when its files have more than this, and its plans are not worth keeping.
+const MAX_ONE_CORE_BYTES: u64 = 32 << 20;
 /// How long after a failure it is tried again.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
@@ -81,6 +83,9 @@ impl Lane {
     }
 
     async fn run(mut self, stop: &AtomicBool) -> Result<()> {
+        if let Err(error) = self.warm_up().await {
+            tracing::debug!(error = &error as &dyn std::error::Error, "not planned yet");
+        }
         while !stop.load(Ordering::Relaxed) {
             let clock = Instant::now();
             let pause = match self.step().await {
@@ -99,9 +104,18 @@ impl Lane {
         Ok(())
     }
 
+    /// Plans ahead what can be kept.
+    async fn warm_up(&self) -> Result<(), DetectorError> {
+        let Some(plans) = &self.plans else { return Ok(()) };
+        let rules: Vec<Rule> = self.rules.iter().map(|known| known.rule.clone()).collect();
+        let new = Detector::new(&self.setup.lake, &rules, &self.setup.inventory);
+        Detector { config: plans.config(), learns: false, ..new }.warm_up().await
+    }
+
     /// Runs what is due.
     async fn step(&mut self) -> Result<RunReport, DetectorError> {
-        let newest = events::open(&self.setup.lake)?.refresh()?;
+        let table = events::open(&self.setup.lake)?;
+        let newest = table.refresh()?;
         let (now, has_new) = (Instant::now(), newest != self.seen);
         let due = |known: &&mut Known| is_due(known.every_seconds, known.ran.map(|ran| now - ran), has_new);
         let mut due: Vec<&mut Known> = self.rules.iter_mut().filter(due).collect();
@@ -110,7 +124,8 @@ impl Lane {
             return Ok(RunReport::default());
         }
         let counts = self.counted.is_none_or(|counted| now - counted >= COUNTED_EVERY);
-        let config = self.plans.as_ref().map_or_else(session_config, Plans::config);
+        let is_backlog = events::bytes_after(&table, self.seen) > MAX_ONE_CORE_BYTES;
+        let config = self.plans.as_ref().filter(|_| !is_backlog).map_or_else(session_config, Plans::config);
         let new = Detector::new(&self.setup.lake, &rules, &self.setup.inventory);
         let detector = Detector { learns: self.reach == Reach::Baselines, counts, config, ..new };
         let now_us = chrono::Utc::now().timestamp_micros();

@@ -5,7 +5,7 @@ use serde_yaml_ng::Value as Yaml;
 use crate::adapters::Adapter;
 use crate::cell::Cell;
 use crate::columns::{ColumnId, Row};
-use crate::decode::{Decoder, Record, Source};
+use crate::decode::{DEFAULT_TENANT, Decoder, Record, Source};
 use crate::keys::{Keys, hex};
 use crate::mapping::MappingTest;
 use crate::privacy::Privacy;
@@ -50,7 +50,7 @@ pub fn rows(adapter: &Adapter, bytes: &[u8]) -> Vec<Box<Row>> {
     let keys = Keys::from_master(&[7; 32]);
     let source = Source {
         adapter: adapter.clone(),
-        tenant: "default".into(),
+        tenant: DEFAULT_TENANT.into(),
         instance: "test".into(),
         environment: "development".into(),
         privacy: Privacy::default(),

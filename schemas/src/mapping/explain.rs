@@ -6,6 +6,7 @@
 use crate::adapters::Adapter;
 use crate::cell::Cell;
 use crate::columns::{COLUMNS, Row};
+use crate::decode::DEFAULT_TENANT;
 use crate::draft::Input;
 use crate::envelope::{self, Element};
 use crate::json::Json;
@@ -71,7 +72,7 @@ fn first_element(adapter: &Adapter, record: &[u8]) -> Option<Json<'static>> {
     };
     adapter.unpack(&mut json);
     let privacy = Privacy::default();
-    let redactor = Redactor::new(&keys, "default", &privacy);
+    let redactor = Redactor::new(&keys, DEFAULT_TENANT, &privacy);
     adapter.redact(&mut json, &redactor);
     Some(json)
 }

@@ -69,7 +69,8 @@ pub(crate) struct AlertsListArgs {
     /// Whom it is about, such as user:ann.
     #[arg(long)]
     pub(crate) entity: Option<String>,
-    #[arg(long)]
+    /// Of this tenant.
+    #[arg(long, value_parser = crate::config::tenant)]
     pub(crate) tenant: Option<String>,
     /// Not before this day, or this moment (RFC 3339).
     #[arg(long, value_name = "T", value_parser = moment)]

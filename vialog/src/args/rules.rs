@@ -1,6 +1,7 @@
 //! Options of what has to do with rules.
 
 use clap::{Args, Subcommand};
+use schemas::decode::DEFAULT_TENANT;
 
 use super::{LakeArgs, Output};
 
@@ -188,7 +189,7 @@ pub(crate) enum BaselinesCommand {
 pub(crate) struct BaselinesShowArgs {
     #[command(flatten)]
     pub(crate) lake: LakeArgs,
-    #[arg(long, default_value = "default", value_parser = crate::config::tenant)]
+    #[arg(long, default_value = DEFAULT_TENANT, value_parser = crate::config::tenant)]
     pub(crate) tenant: String,
     /// Such as user:ann, agent:billing, job:billing/invoices, tool:crm/search or token:JTI.
     pub(crate) entity: String,
