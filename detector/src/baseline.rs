@@ -31,28 +31,38 @@ GROUP BY 1, 2, 3";
 
 /// Terms of a job are its tools, destinations, servers and steps from one tool to the next; of an agent the networks that it
 /// comes from; of a tool the sets of its arguments; of a person the days with a sign-in.
-/// The step from the last call of one batch to the first of the next is not seen.
+/// The step from the last call of one batch to the first of the next is not seen. Each kind is counted by the columns that it is made of, and
+/// its texts are put together once for what is left.
 const TERMS_SQL: &str = "
-WITH calls AS (
-  SELECT tenant, 'job:' || agent_id || '/' || COALESCE(job_id, '') AS identity, tool_name, COALESCE(mcp_server_id, mcp_server_name) AS server,
-    lag(tool_name) OVER (PARTITION BY tenant, agent_id, job_id, COALESCE(mcp_session_id, conversation_id, delegator_id) ORDER BY event_time, event_id) AS before,
-    dest_entities, event_date
+WITH steps AS (
+  SELECT tenant, agent_id, job_id, tool_name, event_date,
+    lag(tool_name) OVER (PARTITION BY tenant, agent_id, job_id, COALESCE(mcp_session_id, conversation_id, delegator_id) ORDER BY event_time, event_id) AS before
   FROM new_events WHERE category = 'tool_call' AND agent_id IS NOT NULL
 ),
-dests AS (SELECT tenant, identity, event_date, unnest(dest_entities) AS dest FROM calls WHERE dest_entities IS NOT NULL),
+dests AS (
+  SELECT tenant, agent_id, job_id, event_date, unnest(dest_entities) AS dest FROM new_events
+  WHERE category = 'tool_call' AND agent_id IS NOT NULL AND dest_entities IS NOT NULL
+),
+of_jobs AS (
+  SELECT tenant, agent_id, job_id, 'tool' AS kind, tool_name AS term, event_date, COUNT(*) AS n
+  FROM new_events WHERE category = 'tool_call' AND agent_id IS NOT NULL GROUP BY 1, 2, 3, 5, 6
+  UNION ALL SELECT tenant, agent_id, job_id, 'server', COALESCE(mcp_server_id, mcp_server_name), event_date, COUNT(*)
+  FROM new_events WHERE category = 'tool_call' AND agent_id IS NOT NULL GROUP BY 1, 2, 3, 5, 6
+  UNION ALL SELECT tenant, agent_id, job_id, 'step', before || ' > ' || tool_name, event_date, n FROM (
+    SELECT tenant, agent_id, job_id, before, tool_name, event_date, COUNT(*) AS n FROM steps GROUP BY 1, 2, 3, 4, 5, 6) s
+  UNION ALL SELECT tenant, agent_id, job_id, 'dest', type || ' ' || value, event_date, n FROM (
+    SELECT tenant, agent_id, job_id, dest['type'] AS type, dest['value'] AS value, event_date, COUNT(*) AS n FROM dests GROUP BY 1, 2, 3, 4, 5, 6) d
+),
 terms AS (
-  SELECT tenant, identity, 'tool' AS kind, tool_name AS term, event_date AS day FROM calls
-  UNION ALL SELECT tenant, identity, 'server', server, event_date FROM calls
-  UNION ALL SELECT tenant, identity, 'step', before || ' > ' || tool_name, event_date FROM calls
-  UNION ALL SELECT tenant, identity, 'dest', dest['type'] || ' ' || dest['value'], event_date FROM dests
-  UNION ALL SELECT tenant, 'agent:' || COALESCE(agent_id, client_id), 'network', COALESCE('AS' || CAST(asn AS VARCHAR), geo_country), event_date
-    FROM new_events WHERE category IN ('token', 'authn')
-  UNION ALL SELECT tenant, 'tool:' || COALESCE(mcp_server_id, mcp_server_name, '') || '/' || tool_name, 'arguments', array_to_string(arg_keys, ','), event_date
-    FROM new_events WHERE category = 'tool_call'
-  UNION ALL SELECT tenant, 'user:' || delegator_id, 'sign-in', activity, event_date
-    FROM new_events WHERE category = 'authn' AND outcome = 'success'
+  SELECT tenant, 'job:' || agent_id || '/' || COALESCE(job_id, '') AS identity, kind, term, event_date AS day, n FROM of_jobs
+  UNION ALL SELECT tenant, 'agent:' || COALESCE(agent_id, client_id), 'network', COALESCE('AS' || CAST(asn AS VARCHAR), geo_country), event_date, COUNT(*)
+  FROM new_events WHERE category IN ('token', 'authn') GROUP BY 1, 2, 4, 5
+  UNION ALL SELECT tenant, 'tool:' || COALESCE(mcp_server_id, mcp_server_name, '') || '/' || tool_name, 'arguments', array_to_string(arg_keys, ','), event_date, COUNT(*)
+  FROM new_events WHERE category = 'tool_call' GROUP BY 1, 2, 4, 5
+  UNION ALL SELECT tenant, 'user:' || delegator_id, 'sign-in', activity, event_date, COUNT(*)
+  FROM new_events WHERE category = 'authn' AND outcome = 'success' GROUP BY 1, 2, 4, 5
 )
-SELECT tenant, identity, kind, term, day, COUNT(*) AS n FROM terms WHERE identity IS NOT NULL AND term IS NOT NULL GROUP BY 1, 2, 3, 4, 5";
+SELECT tenant, identity, kind, term, day, n FROM terms WHERE identity IS NOT NULL AND term IS NOT NULL";
 
 /// Who was switched off or on, which tokens were revoked, what tools are defined as, in which release and with which model an
 /// agent calls tools; a release and a model once, for each call names them.

@@ -123,8 +123,12 @@ mod tests {
     use arrow::array::{Int64Array, RecordBatch};
     use arrow::datatypes::{DataType, Field, Schema};
     use datafusion::datasource::MemTable;
+    use lake::Lake;
 
     use super::*;
+    use crate::inventory::Inventory;
+    use crate::rule::{self, Reach};
+    use crate::run::Detector;
 
     /// A session of a step whose new events are these numbers.
     async fn step(plans: &Arc<Plans>, numbers: &[i64]) -> SessionContext {
@@ -153,6 +157,18 @@ mod tests {
             assert_eq!(sum(&context, "SELECT SUM(e.n) FROM events e JOIN new_events w ON w.n = e.n").await, numbers.iter().sum::<i64>());
             assert_eq!(plans.kept.lock().unwrap().by_sql.len(), 1, "step {number}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_lasts_is_planned_before_there_is_any_event() {
+        let folder = tempfile::tempdir().unwrap();
+        let lake = Lake::open_or_create(folder.path().join("lake").to_string_lossy(), "development").unwrap();
+        let mut rules = rule::pack().unwrap();
+        rules.retain(|rule| rule.reach() == Reach::NewEvents);
+        let (plans, inventory) = (Arc::new(Plans::of(&rules)), Inventory::default());
+        let new = Detector::new(&lake, &rules, &inventory);
+        Detector { config: plans.config(), learns: false, ..new }.warm_up().await.unwrap();
+        assert!(plans.kept.lock().unwrap().by_sql.len() >= rules.len(), "of {} rules", rules.len());
     }
 
     #[tokio::test]
