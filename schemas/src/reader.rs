@@ -189,7 +189,7 @@ fn place(value: &Json<'_>) -> usize {
 /// Leaves that do not lie in one of the `used` places, nor in a value that does.
 struct Rest<'u> {
     used: &'u [usize],
-    /// Whether two leaves can have one path: by keys that repeat, or that hold what joins the steps of a path.
+    /// Whether two leaves can have one path: by keys that repeat, or that hold what joins the steps of a path, or because one was cut.
     may_meet: bool,
     /// Where the walk stands.
     path: String,
@@ -228,8 +228,8 @@ impl Rest<'_> {
         let mut text = leaf.compact();
         text.truncate(text.floor_char_boundary(MAX_EXT_BYTES));
         let path = &self.path[..self.path.floor_char_boundary(MAX_EXT_PATH)];
-        let is_cut = path.len() < self.path.len();
-        let path = if self.may_meet || is_cut { unlike(path, &self.leaves) } else { path.to_owned() };
+        self.may_meet |= path.len() < self.path.len();
+        let path = if self.may_meet { unlike(path, &self.leaves) } else { path.to_owned() };
         self.leaves.push((path, text));
     }
 }
@@ -241,4 +241,20 @@ fn unlike(path: &str, others: &[(String, String)]) -> String {
         return path.to_owned();
     }
     (2..).map(|n| format!("{path}#{n}")).find(|candidate| !taken(candidate)).unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json;
+
+    #[test]
+    fn no_two_leaves_have_one_path_also_where_one_was_cut() {
+        let (long, cut) = ("k".repeat(MAX_EXT_PATH + 9), "k".repeat(MAX_EXT_PATH));
+        let text = format!(r#"{{"{long}":1,"{cut}":2,"a":{{"b":3}},"a.b":4}}"#);
+        let json = json::parse(text.as_bytes()).unwrap();
+        let rest = Reader::new(&json).rest(false);
+        let paths: Vec<&str> = rest.iter().map(|(path, _)| path.as_str()).collect();
+        assert_eq!(paths, [cut.as_str(), &format!("{cut}#2"), "a.b", "a.b#2"]);
+    }
 }

@@ -296,7 +296,7 @@ fn owned(text: Cow<'_, str>) -> Option<String> {
 fn note(way: &Way<'_>, done: &mut Redactions) {
     done.count += 1;
     if done.paths.len() < 64 {
-        let path = way.written('/');
+        let path = way.written();
         done.paths.push(path[..path.floor_char_boundary(MAX_PATH)].to_owned());
     }
 }

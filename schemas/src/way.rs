@@ -30,25 +30,25 @@ impl Way<'_> {
         steps
     }
 
-    /// All steps, each with the separator before it.
-    pub(crate) fn written(&self, separator: char) -> String {
+    /// All steps, each with a `/` before it.
+    pub(crate) fn written(&self) -> String {
         let mut out = String::new();
-        self.write(separator, &mut out);
+        self.write(&mut out);
         out
     }
 
-    fn write(&self, separator: char, out: &mut String) {
+    fn write(&self, out: &mut String) {
         match self {
             Way::Top => {}
             Way::Key(up, key) => {
-                up.write(separator, out);
-                out.push(separator);
+                up.write(out);
+                out.push('/');
                 out.push_str(key);
             }
             Way::Index(up, index) => {
-                up.write(separator, out);
+                up.write(out);
                 // Writing to a string cannot fail.
-                let _ = write!(out, "{separator}{index}");
+                let _ = write!(out, "/{index}");
             }
         }
     }

@@ -124,8 +124,8 @@ impl Lane {
             return Ok(RunReport::default());
         }
         let counts = self.counted.is_none_or(|counted| now - counted >= COUNTED_EVERY);
-        let is_backlog = events::bytes_after(&table, self.seen) > MAX_ONE_CORE_BYTES;
-        let config = self.plans.as_ref().filter(|_| !is_backlog).map_or_else(session_config, Plans::config);
+        let kept = self.plans.as_ref().filter(|_| events::bytes_after(&table, self.seen) <= MAX_ONE_CORE_BYTES);
+        let config = kept.map_or_else(session_config, Plans::config);
         let new = Detector::new(&self.setup.lake, &rules, &self.setup.inventory);
         let detector = Detector { learns: self.reach == Reach::Baselines, counts, config, ..new };
         let now_us = chrono::Utc::now().timestamp_micros();
