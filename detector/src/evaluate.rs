@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::panic::AssertUnwindSafe;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use arrow::array::{Array, ArrayRef, AsArray, RecordBatch};
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, StringArray};
 use arrow::compute::cast;
 use arrow::datatypes::{DataType, SchemaRef, TimestampMicrosecondType};
 use datafusion::error::DataFusionError;
@@ -160,7 +160,7 @@ async fn own_rows(context: &SessionContext, sql: &str) -> Result<Vec<RecordBatch
 /// The first row as texts; nothing when there is none.
 fn first_row(batches: &[RecordBatch]) -> Vec<Option<String>> {
     let batch = batches.iter().find(|b| b.num_rows() > 0);
-    batch.map(|b| b.columns().iter().map(|column| text(column, 0)).collect()).unwrap_or_default()
+    batch.map(|b| b.columns().iter().map(|column| Texts::of(&column.slice(0, 1)).get(0)).collect()).unwrap_or_default()
 }
 
 /// A rule on its way.
@@ -202,8 +202,10 @@ impl Evaluation<'_> {
             if self.context.table_exist(name.as_str()).map_err(|e| self.failed(e))? {
                 return Err(wrong(format!("there is a table `{name}` already; name its own another way")));
             }
+            let clock = Instant::now();
             let (schema, batches) = self.rows(sql).await?;
             let size_bytes: usize = batches.iter().map(size_bytes).sum();
+            tracing::trace!(rule = self.rule.name, table = name, took_ms = clock.elapsed().as_millis(), size_bytes, "table made");
             if size_bytes > MAX_TABLE_BYTES {
                 return Err(wrong(format!("its table `{name}` takes {} MiB, the limit is {}", size_bytes >> 20, MAX_TABLE_BYTES >> 20)));
             }
@@ -248,31 +250,50 @@ fn alerts_of(rule: &Rule, batch: &RecordBatch, round: &RoundFacts) -> Result<Vec
     let times = column("event_time")?;
     let times = cast(times, &moment()).map_err(|e| DetectorError::Sql { rule: rule.name.clone(), source: Box::new(e.into()) })?;
     let times = times.as_primitive::<TimestampMicrosecondType>();
-    let get = |name: &str, row: usize| column(name).map(|c| text(c, row).unwrap_or_default());
-    let context = Recorded::of(rule, round);
-    let context = serde_json::json!(context).to_string();
+    let texts = |name: &str| column(name).map(Texts::of);
+    let (tenants, keys, entities) = (texts("tenant")?, texts("dedup_key")?, texts("entity")?);
+    let (reasons, values, expected) = (texts("reason")?, texts("value")?, texts("expected")?);
+    let (severities, event_ids) = (batch.column_by_name("severity").map(Texts::of), column("event_ids")?);
+    let context = serde_json::json!(Recorded::of(rule, round)).to_string();
     let status = if rule.is_shadow() { "shadow" } else { OPEN };
-    let mut alerts = Vec::new();
-    for row in 0..batch.num_rows() {
-        let (tenant, key) = (get("tenant", row)?, get("dedup_key", row)?);
-        alerts.push(Alert {
-            alert_id: alert_id(rule, &tenant, &key),
+    let alert = |row: usize| {
+        let tenant = tenants.said(row);
+        Alert {
+            alert_id: alert_id(rule, &tenant, &keys.said(row)),
             rule_id: rule.name.clone(),
             rule_version: rule.version,
-            severity: batch.column_by_name("severity").and_then(|c| text(c, row)).unwrap_or_else(|| rule.severity.clone()),
+            severity: severities.as_ref().and_then(|texts| texts.get(row)).unwrap_or_else(|| rule.severity.clone()),
             event_time: times.value(row),
             tenant,
-            entity: get("entity", row)?,
-            reason: get("reason", row)?,
-            value: get("value", row)?,
-            expected: get("expected", row)?,
-            event_ids: texts(column("event_ids")?, row),
+            entity: entities.said(row),
+            reason: reasons.said(row),
+            value: values.said(row),
+            expected: expected.said(row),
+            event_ids: evidence(event_ids, row),
             context: context.clone(),
             status: status.into(),
             detected_at: round.now_us,
-        });
+        }
+    };
+    Ok((0..batch.num_rows()).map(alert).collect())
+}
+
+/// A column of any type as texts, made once: row by row it would be made anew for each.
+struct Texts(Option<StringArray>);
+
+impl Texts {
+    fn of(column: &ArrayRef) -> Self {
+        Self(cast(column, &DataType::Utf8).ok().and_then(|texts| texts.as_string_opt::<i32>().cloned()))
     }
-    Ok(alerts)
+
+    fn get(&self, row: usize) -> Option<String> {
+        self.0.as_ref().filter(|texts| texts.is_valid(row)).map(|texts| texts.value(row).to_owned())
+    }
+
+    /// The text of a row, empty where it has none.
+    fn said(&self, row: usize) -> String {
+        self.get(row).unwrap_or_default()
+    }
 }
 
 /// The same finding has the same id, whatever batch it came in.
@@ -285,14 +306,10 @@ fn alert_id(rule: &Rule, tenant: &str, key: &str) -> String {
     schemas::keys::hex(&hash.finalize()[..16])
 }
 
-fn text(column: &ArrayRef, row: usize) -> Option<String> {
-    let texts = cast(column, &DataType::Utf8).ok()?;
-    let texts = texts.as_string::<i32>();
-    (!texts.is_null(row)).then(|| texts.value(row).to_owned())
-}
-
-fn texts(column: &ArrayRef, row: usize) -> Vec<String> {
-    let Some(lists) = column.as_list_opt::<i32>().filter(|l| !l.is_null(row)) else { return Vec::new() };
+/// The events that an alert rests on: the first of its list.
+fn evidence(column: &ArrayRef, row: usize) -> Vec<String> {
+    let Some(lists) = column.as_list_opt::<i32>().filter(|l| l.is_valid(row)) else { return Vec::new() };
     let values = lists.value(row);
-    (0..values.len().min(MAX_EVIDENCE)).filter_map(|i| text(&values, i)).collect()
+    let texts = Texts::of(&values.slice(0, values.len().min(MAX_EVIDENCE)));
+    (0..values.len().min(MAX_EVIDENCE)).filter_map(|i| texts.get(i)).collect()
 }

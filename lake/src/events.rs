@@ -16,8 +16,9 @@ use schemas::decode::EVENT;
 use crate::decide::Step;
 use crate::layout::{data_file, parse_position_txn, position_txn};
 use crate::leaves::leaf_hashes;
+use crate::parquet_file::Logged;
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableFile, TableSpec, random_id};
-use crate::{Lake, LakeError, TableName, file_rows, parquet_file};
+use crate::{Lake, LakeError, TableName, file_rows};
 
 /// Partition columns of `events`.
 const PARTITION_COLUMNS: &[&str] = &[name::row_kind, name::ingest_date];
@@ -301,8 +302,8 @@ pub fn is_merged_across(lake: &Lake, version: Option<u64>) -> Result<bool, LakeE
 pub fn settled_version(table: &Table, after: Option<u64>, up_to: u64, limit_us: i64) -> Option<u64> {
     let files = files_between(table, after, up_to);
     let unsettled = files.iter().filter(|f| {
-        let newest =
-            |column| f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, column)).map_or(i64::MIN, |(_, max)| max);
+        let logged = Logged::of(f.add.stats.as_deref());
+        let newest = |column| logged.as_ref().and_then(|logged| logged.bounds_us(column)).map_or(i64::MIN, |(_, max)| max);
         newest(name::event_time).min(newest(name::ingest_time)) > limit_us
     });
     match unsettled.map(|f| f.version).min() {
@@ -315,7 +316,7 @@ pub fn settled_version(table: &Table, after: Option<u64>, up_to: u64, limit_us: 
 /// has settled.
 pub fn last_due_version(table: &Table, after: Option<u64>, up_to: u64, limit_us: i64) -> Option<u64> {
     let oldest =
-        |f: &TableFile| f.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time)).map(|(min, _)| min);
+        |f: &TableFile| Logged::of(f.add.stats.as_deref()).and_then(|logged| logged.bounds_us(name::event_time)).map(|(min, _)| min);
     let files = files_between(table, after, up_to);
     files.iter().filter(|f| oldest(f).is_none_or(|oldest| oldest <= limit_us)).map(|f| f.version).max()
 }

@@ -71,8 +71,8 @@ impl FileRows<'_, '_> {
         let chunks: Result<Vec<RecordBatch>, _> = chunks.iter().map(|chunk| chunk.project(&kept)).collect();
         let chunks = chunks.map_err(rows)?;
         let file_schema = Arc::new(schema.project(&kept).map_err(rows)?);
-        let mut encoder = Encoder::new(&file_schema, stats_columns, self.places.len())?;
         let columns = Columns::of(&file_schema, &chunks);
+        let mut encoder = Encoder::new(&file_schema, stats_columns, self.places.len(), &columns.empty())?;
         for slice in self.places.chunks(SLICE_ROWS) {
             encoder.write(&columns.gather(slice)?)?;
         }
@@ -103,6 +103,12 @@ impl<'b> Columns<'b> {
             }
         };
         Self { schema, columns: (0..schema.fields().len()).map(column).collect() }
+    }
+
+    /// Names of those without a value.
+    fn empty(&self) -> Vec<&'b str> {
+        let named = self.schema.fields().iter().zip(&self.columns);
+        named.filter(|(_, column)| matches!(column, Column::Empty(_))).map(|(field, _)| field.name().as_str()).collect()
     }
 
     /// These rows, at most a slice of them.

@@ -18,10 +18,12 @@ use datafusion::physical_plan::expressions;
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::joins::{HashJoinExec, PartitionMode};
 use datafusion::physical_plan::projection::ProjectionExec;
+use datafusion::physical_plan::union::UnionExec;
 use schemas::columns::name;
 use schemas::decode::EVENT;
 use schemas::{COLUMNS, Column};
 
+use crate::held::Held;
 use crate::snapshot::Snapshot;
 use crate::words::Words;
 
@@ -36,9 +38,11 @@ pub(crate) fn columns() -> impl Iterator<Item = &'static Column> {
 }
 
 /// Events of a snapshot, each at its first arrival.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct FirstArrivals {
     stored: Arc<Snapshot>,
+    /// Events of other files, that are more than these.
+    held: Option<Arc<Held>>,
     /// Rows that are taken away; `None` when there are none.
     copies: Option<Arc<Snapshot>>,
     /// With it, events of this category only.
@@ -56,18 +60,17 @@ impl FirstArrivals {
         let columns = columns().filter(|column| column.name == name::event_time || words.has(column.name));
         let places: Vec<usize> = columns.filter_map(|column| all.index_of(column.name).ok()).collect();
         let schema = Arc::new(Schema::new(places.iter().map(|place| Arc::clone(&all.fields()[*place])).collect::<Vec<_>>()));
-        Self { stored, copies, category: None, schema, places }
+        Self { stored, held: None, copies, category: None, schema, places }
+    }
+
+    /// The same, and besides them events that are held, with the same columns.
+    pub(crate) fn with(self, held: Option<Arc<Held>>) -> Self {
+        Self { held, ..self }
     }
 
     /// The same, of one category only.
     pub(crate) fn of_category(&self, category: &'static str) -> Self {
-        Self {
-            stored: Arc::clone(&self.stored),
-            copies: self.copies.clone(),
-            category: Some(category),
-            schema: Arc::clone(&self.schema),
-            places: self.places.clone(),
-        }
+        Self { category: Some(category), ..self.clone() }
     }
 
     /// Columns of the snapshot by place: those that are wanted, then what the rest of the plan needs.
@@ -108,10 +111,24 @@ impl TableProvider for FirstArrivals {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.map_or_else(|| (0..self.places.len()).collect(), Clone::clone);
+        let of_files = self.scan_files(state, &wanted, filters, limit.filter(|_| self.held.is_none())).await?;
+        let Some(held) = &self.held else { return Ok(of_files) };
+        UnionExec::try_new(vec![of_files, held.scan_of(self.category, state, &wanted, filters).await?])
+    }
+}
+
+impl FirstArrivals {
+    async fn scan_files(
+        &self,
+        state: &dyn Session,
+        wanted: &[usize],
+        filters: &[Expr],
+        limit: Option<usize>,
+    ) -> Result<Arc<dyn ExecutionPlan>> {
         let of_category = self.category.map(|category| col(name::category).eq(lit(category)));
         let filters: Vec<Expr> = filters.iter().cloned().chain(of_category.clone()).collect();
         let is_plain = self.copies.is_none() && self.category.is_none();
-        let mut plan = self.stored.scan(state, Some(&self.read(&wanted)), &filters, limit.filter(|_| is_plain)).await?;
+        let mut plan = self.stored.scan(state, Some(&self.read(wanted)), &filters, limit.filter(|_| is_plain)).await?;
         if let Some(copies) = &self.copies {
             plan = without(plan, copies, state).await?;
         }

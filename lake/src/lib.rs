@@ -24,6 +24,7 @@ mod file_rows;
 mod first_arrivals;
 pub mod follow;
 pub mod functions;
+mod held;
 mod identity;
 pub mod joined;
 pub mod keys;

@@ -1,7 +1,8 @@
 //! Record batches to the bytes of one Parquet file with Delta statistics.
 //!
 //! zstd level 1, statistics only on the columns that the table names, dictionaries everywhere but on the
-//! raw payload. Row groups of at most 128 Ki rows.
+//! raw payload. Row groups of at most 128 Ki rows. Columns without a value are not compressed: whoever reads them would make
+//! ready to unpack some bytes of nothing, and most columns of most files are such.
 
 use std::sync::Arc;
 
@@ -10,8 +11,8 @@ use arrow::compute::{max, min};
 use arrow::datatypes::{Date32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
 use bytes::Bytes;
 use chrono::NaiveDate;
-use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
@@ -29,9 +30,9 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// A file of this schema that will hold about this many rows.
-    pub(crate) fn new(schema: &SchemaRef, stats_columns: &str, row_count: usize) -> Result<Self, LakeError> {
-        let properties = properties(schema, stats_columns, row_count)?;
+    /// A file of this schema that will hold about this many rows, and no value in the `empty` columns.
+    pub(crate) fn new(schema: &SchemaRef, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<Self, LakeError> {
+        let properties = properties(schema, stats_columns, row_count, empty)?;
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(rows)?;
         Ok(Self { writer, statistics: Statistics::of(stats_columns) })
     }
@@ -49,7 +50,7 @@ impl Encoder {
 
 /// The file of one batch, and its statistics.
 pub(crate) fn encode(batch: &RecordBatch, stats_columns: &str) -> Result<(Vec<u8>, String), LakeError> {
-    let mut encoder = Encoder::new(&batch.schema(), stats_columns, batch.num_rows())?;
+    let mut encoder = Encoder::new(&batch.schema(), stats_columns, batch.num_rows(), &[])?;
     encoder.write(batch)?;
     encoder.finish()
 }
@@ -140,24 +141,35 @@ impl Statistics {
     }
 }
 
-/// Lowest and highest time of a column in Delta statistics, microseconds.
-pub(crate) fn bounds_us(stats: &str, column: &str) -> Option<(i64, i64)> {
-    let stats: Value = serde_json::from_str(stats).ok()?;
-    let time = |key: &str| {
-        let text = stats.get(key)?.get(column)?.as_str()?;
-        Some(chrono::DateTime::parse_from_rfc3339(text).ok()?.timestamp_micros())
-    };
-    Some((time("minValues")?, time("maxValues")?))
-}
+/// The Delta statistics of a file, as its log entry has them.
+pub(crate) struct Logged(Value);
 
-/// Lowest and highest day of a column in Delta statistics, days since 1970.
-pub(crate) fn bounds_days(stats: &str, column: &str) -> Option<(i64, i64)> {
-    let stats: Value = serde_json::from_str(stats).ok()?;
-    let day = |key: &str| {
-        let text = stats.get(key)?.get(column)?.as_str()?;
-        Some((text.parse::<NaiveDate>().ok()? - NaiveDate::default()).num_days())
-    };
-    Some((day("minValues")?, day("maxValues")?))
+impl Logged {
+    /// Those of a file that has any.
+    pub(crate) fn of(stats: Option<&str>) -> Option<Self> {
+        serde_json::from_str(stats?).ok().map(Self)
+    }
+
+    /// Number of rows.
+    pub(crate) fn rows(&self) -> Option<u64> {
+        self.0.get("numRecords")?.as_u64()
+    }
+
+    /// Lowest and highest time of a column, microseconds.
+    pub(crate) fn bounds_us(&self, column: &str) -> Option<(i64, i64)> {
+        let time = |key| Some(chrono::DateTime::parse_from_rfc3339(self.bound(key, column)?).ok()?.timestamp_micros());
+        Some((time("minValues")?, time("maxValues")?))
+    }
+
+    /// Lowest and highest day of a column, days since 1970.
+    pub(crate) fn bounds_days(&self, column: &str) -> Option<(i64, i64)> {
+        let day = |key| Some((self.bound(key, column)?.parse::<NaiveDate>().ok()? - NaiveDate::default()).num_days());
+        Some((day("minValues")?, day("maxValues")?))
+    }
+
+    fn bound(&self, key: &str, column: &str) -> Option<&str> {
+        self.0.get(key)?.get(column)?.as_str()
+    }
 }
 
 fn date(days: i64) -> String {
@@ -168,7 +180,7 @@ fn milliseconds(ms: i64) -> String {
     chrono::DateTime::from_timestamp_millis(ms).map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
-fn properties(schema: &SchemaRef, stats_columns: &str, row_count: usize) -> Result<WriterProperties, LakeError> {
+fn properties(schema: &SchemaRef, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<WriterProperties, LakeError> {
     let level = ZstdLevel::try_new(1).map_err(rows)?;
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
@@ -181,6 +193,10 @@ fn properties(schema: &SchemaRef, stats_columns: &str, row_count: usize) -> Resu
         if schema.field_with_name(unique).is_ok() {
             builder = builder.set_column_dictionary_enabled(ColumnPath::from(unique), false);
         }
+    }
+    let leaves = ArrowSchemaConverter::new().convert(schema).map_err(rows)?;
+    for leaf in leaves.columns().iter().filter(|leaf| leaf.path().parts().first().is_some_and(|name| empty.contains(&name.as_str()))) {
+        builder = builder.set_column_compression(leaf.path().clone(), Compression::UNCOMPRESSED);
     }
     // Copies are found, and one event is looked up, by its id.
     if schema.field_with_name("leaf_hash").is_ok() {

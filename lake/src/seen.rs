@@ -20,10 +20,11 @@ use parquet::file::reader::{ChunkReader, FileReader, Length};
 use parquet::file::serialized_reader::{ReadOptionsBuilder, SerializedFileReader};
 use schemas::columns::name;
 
+use crate::LakeError;
 use crate::delta::Add;
+use crate::parquet_file::Logged;
 use crate::store::Files;
 use crate::table::{Table, TableFile};
-use crate::{LakeError, parquet_file};
 
 const MAX_CACHE_BYTES: usize = 96 << 20;
 /// What is read of a file where its reader does not say how much it wants: headers of a few bytes.
@@ -85,7 +86,7 @@ impl SeenIds {
     pub(crate) fn files_that_may_hold(&mut self, table: &Table, files: Vec<TableFile>, ids: &Ids) -> Result<Vec<Add>, LakeError> {
         let mut found = Vec::new();
         for file in files {
-            let times = file.add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time));
+            let times = Logged::of(file.add.stats.as_deref()).and_then(|logged| logged.bounds_us(name::event_time));
             let wanted = ids.within(times);
             if !wanted.is_empty() && self.may_hold(table, &file.add, wanted)? {
                 found.push(file.add);

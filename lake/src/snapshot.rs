@@ -4,6 +4,7 @@
 //! uses the partition columns and the statistics in the log; Parquet's own statistics do the rest. Filters
 //! are all *inexact*: DataFusion applies them again.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use arrow::array::RecordBatch;
@@ -25,7 +26,7 @@ use schemas::columns::name;
 
 use crate::baselines;
 use crate::delta::Add;
-use crate::parquet_file;
+use crate::parquet_file::Logged;
 use crate::place::Place;
 use crate::table::{Table, TableSpec};
 
@@ -45,6 +46,8 @@ struct File {
     size: u64,
     partition: Vec<ScalarValue>,
     partition_texts: Vec<(String, String)>,
+    /// Rows, when known.
+    rows: Option<u64>,
     /// Lowest and highest event time, microseconds, when known.
     times: Option<(i64, i64)>,
     /// Lowest and highest day of a baseline's rows, days since 1970, when known.
@@ -97,6 +100,18 @@ impl Snapshot {
     pub(crate) fn of_partition(mut self, column: &str, value: &str) -> Self {
         self.files.retain(|file| file.partition_texts.iter().any(|(c, v)| c == column && v == value));
         self
+    }
+
+    /// Without the files of another one.
+    pub(crate) fn without(mut self, other: &Self) -> Self {
+        let others: BTreeSet<&str> = other.files.iter().map(|file| file.path.as_str()).collect();
+        self.files.retain(|file| !others.contains(file.path.as_str()));
+        self
+    }
+
+    /// Rows of its files, as far as the log knows them.
+    pub(crate) fn row_count(&self) -> u64 {
+        self.files.iter().filter_map(|file| file.rows).sum()
     }
 
     /// Bytes of its files.
@@ -183,14 +198,16 @@ pub(crate) async fn read_without(table: &Table, files: Vec<Add>, left_out: &[&st
 impl File {
     fn new(add: &Add, partitions: &[FieldRef]) -> Self {
         let text = |field: &FieldRef| add.partition_values.get(field.name()).cloned().flatten();
+        let logged = Logged::of(add.stats.as_deref());
         let texts: Vec<(String, String)> = partitions.iter().filter_map(|f| Some((f.name().clone(), text(f)?))).collect();
         Self {
             path: add.path.clone(),
             size: u64::try_from(add.size).unwrap_or(0),
             partition: partitions.iter().map(|field| partition_value(field, text(field).as_deref())).collect(),
             partition_texts: texts,
-            times: add.stats.as_deref().and_then(|stats| parquet_file::bounds_us(stats, name::event_time)),
-            days: add.stats.as_deref().and_then(|stats| parquet_file::bounds_days(stats, baselines::DAY)),
+            rows: logged.as_ref().and_then(Logged::rows),
+            times: logged.as_ref().and_then(|logged| logged.bounds_us(name::event_time)),
+            days: logged.as_ref().and_then(|logged| logged.bounds_days(baselines::DAY)),
         }
     }
 

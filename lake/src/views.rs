@@ -13,6 +13,7 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::first_arrivals::{self, FirstArrivals};
+use crate::held::{Held, MAX_HELD_BYTES, Room};
 use crate::snapshot::Snapshot;
 use crate::table::Table;
 use crate::words::Words;
@@ -85,7 +86,10 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window, words: 
     let up_to = window.up_to.or(decided);
     let copies = Snapshot::of(&copies, None);
     let has_copies = copies.file_count() > 0;
-    let used = Used { events: &events, copies: has_copies.then(|| Arc::new(copies.clone())), up_to, words };
+    let mut used = Used { events: &events, copies: has_copies.then(|| Arc::new(copies.clone())), up_to, held: None, words };
+    if let (Some(after), Some(up_to)) = (window.after, up_to) {
+        used.held = register_new(context, &used, after, window.new_up_to.map_or(up_to, |version| version.min(up_to))).await?;
+    }
     if words.has_any(OF_ALL_EVENTS) || window.between.is_some() {
         provider(context, "stored_copies", copies)?;
         register_events(context, &used).await?;
@@ -95,9 +99,6 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window, words: 
     if words.has("events_tip") {
         let tip = events.refresh()?.map_or_else(|| Snapshot::nothing(&events), |latest| Snapshot::between(&events, decided, latest));
         provider(context, "events_tip", FirstArrivals::new(tip, None, words))?;
-    }
-    if let (Some(after), Some(up_to)) = (window.after, up_to) {
-        register_new(context, &used, after, window.new_up_to.map_or(up_to, |version| version.min(up_to))).await?;
     }
     if let Some((from_us, to_us)) = window.between {
         let when = format!("event_time >= to_timestamp_micros({from_us}) AND event_time < to_timestamp_micros({to_us})");
@@ -134,6 +135,8 @@ struct Used<'a> {
     events: &'a Table,
     copies: Option<Arc<Snapshot>>,
     up_to: Option<u64>,
+    /// New events, where they are held, with their files.
+    held: Option<(Snapshot, Arc<Held>)>,
     words: &'a Words,
 }
 
@@ -143,7 +146,11 @@ async fn register_events(context: &SessionContext, used: &Used<'_>) -> Result<()
         None => Snapshot::nothing(used.events),
     };
     provider(context, "stored_events", stored.clone())?;
-    let first = FirstArrivals::new(stored, used.copies.clone(), used.words);
+    let (stored, held) = match &used.held {
+        Some((files, held)) => (stored.without(files), Some(Arc::clone(held))),
+        None => (stored, None),
+    };
+    let first = FirstArrivals::new(stored, used.copies.clone(), used.words).with(held);
     for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
         provider(context, name, first.of_category(category))?;
     }
@@ -155,21 +162,33 @@ async fn register_events(context: &SessionContext, used: &Used<'_>) -> Result<()
     Ok(())
 }
 
-/// Events that came after a version and not after another.
-async fn register_new(context: &SessionContext, used: &Used<'_>, after: Option<u64>, up_to: u64) -> Result<(), LakeError> {
+/// Events that came after a version and not after another; returns them with their files, where they are held.
+async fn register_new(
+    context: &SessionContext,
+    used: &Used<'_>,
+    after: Option<u64>,
+    up_to: u64,
+) -> Result<Option<(Snapshot, Arc<Held>)>, LakeError> {
     let new = Snapshot::between(used.events, after, up_to);
-    let is_small = new.size_bytes() <= MAX_KEPT_BYTES;
     if used.words.has("new_rejections") {
         provider(context, "stored_new", new.clone())?;
         view(context, "new_rejections", &rejections_sql("stored_new")).await?;
     }
-    let first = FirstArrivals::new(new, used.copies.clone(), used.words);
-    if !is_small {
-        return provider(context, "new_events", first);
+    let first = FirstArrivals::new(new.clone(), used.copies.clone(), used.words);
+    if new.size_bytes() <= MAX_KEPT_BYTES {
+        // Every rule reads them, some several times.
+        let (schema, rows) = (first.schema(), context.read_table(Arc::new(first)).map_err(failed)?.collect().await.map_err(failed)?);
+        register_rows(context, "new_events", schema, rows)?;
+        return Ok(None);
     }
-    // Every rule reads them, some several times.
-    let (schema, rows) = (first.schema(), context.read_table(Arc::new(first)).map_err(failed)?.collect().await.map_err(failed)?);
-    register_rows(context, "new_events", schema, rows)
+    let room = Room { row_count: new.row_count(), limit_bytes: MAX_HELD_BYTES };
+    let Some(held) = Held::read(context, first.clone(), room, used.words).await.map_err(failed)? else {
+        provider(context, "new_events", first)?;
+        return Ok(None);
+    };
+    let held = Arc::new(held);
+    context.register_table("new_events", Arc::clone(&held) as _).map_err(failed)?;
+    Ok(Some((new, held)))
 }
 
 /// Registers a small table that a rule joins with, such as a calendar.
