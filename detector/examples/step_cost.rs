@@ -52,6 +52,7 @@ async fn measured(uri: &str, count: i64) -> Result<u128, Failure> {
     for first in (0..count).step_by(usize::try_from(BATCH)?) {
         commit(&lake, first, BATCH.min(count - first), start_us, step_us)?;
         if first % 1_000_000 == 0 {
+            println!("{} of {} million events made", first / 1_000_000, count / 1_000_000);
             // Baselines only: without rules nothing is judged.
             Detector::new(&lake, &[], &inventory).run(END_US, END_US).await?;
             maintain::step(&lake, END_US / 1000).await?;
@@ -60,6 +61,7 @@ async fn measured(uri: &str, count: i64) -> Result<u128, Failure> {
     Detector::new(&lake, &[], &inventory).run(END_US, END_US).await?;
     maintain::run(&lake, END_US / 1000, &|_| {}).await?;
     follow::advance(&lake, END_US / 1000).await?;
+    println!("the history is made; from here on it is timed");
     let version = events::open(&lake)?.refresh()?;
     let table = alerts::open(&lake)?;
     for rule in &rules {

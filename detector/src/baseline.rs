@@ -3,12 +3,15 @@
 //! Each kind is one SQL statement over the new events; its rows are added to the baseline table together with
 //! its cursor. Sums of integers only, so order and batch boundaries do not matter.
 
+use std::collections::BTreeMap;
+
 use arrow::array::RecordBatch;
 use arrow::compute::cast;
+use datafusion::prelude::SessionContext;
 use lake::Lake;
 use lake::baselines::Baseline;
 use lake::snapshot::session_config;
-use lake::table::CommitOutcome;
+use lake::table::{CommitOutcome, Table};
 use lake::views::{self, Window};
 use lake::words::Words;
 
@@ -122,25 +125,32 @@ pub async fn learn(lake: &Lake, up_to: u64, now_ms: i64) -> Result<u64, Detector
     for kind in Baseline::ALL {
         up_to = up_to.max(kind.cursor(&kind.open(lake)?).unwrap_or(0));
     }
+    // Those that stand at the same version, mostly all, read what is new once.
+    let mut due: BTreeMap<Option<u64>, Vec<(Baseline, Table)>> = BTreeMap::new();
     for kind in Baseline::ALL {
         let table = kind.open(lake)?;
         let after = kind.cursor(&table);
-        if after.is_some_and(|v| v >= up_to) {
-            continue;
+        if after.is_none_or(|v| v < up_to) {
+            due.entry(after).or_default().push((*kind, table));
         }
-        let rows = rows_of(lake, *kind, after, up_to).await?;
-        let outcome = kind.append(&table, after, up_to, &rows, now_ms)?;
-        if outcome == CommitOutcome::AlreadyCommitted {
-            tracing::debug!(kind = kind.table_name(), "another detector learnt this already");
+    }
+    for (after, kinds) in due {
+        let window = Window { up_to: Some(up_to), after: Some(after), ..Window::default() };
+        let words = Words::of(kinds.iter().map(|(kind, _)| sql(*kind)));
+        let context = views::session_of(lake, session_config(), window, &words).await?;
+        for (kind, table) in kinds {
+            let rows = rows_of(&context, kind, up_to).await?;
+            let outcome = kind.append(&table, after, up_to, &rows, now_ms)?;
+            if outcome == CommitOutcome::AlreadyCommitted {
+                tracing::debug!(kind = kind.table_name(), "another detector learnt this already");
+            }
         }
     }
     Ok(up_to)
 }
 
-async fn rows_of(lake: &Lake, kind: Baseline, after: Option<u64>, up_to: u64) -> Result<Vec<RecordBatch>, DetectorError> {
+async fn rows_of(context: &SessionContext, kind: Baseline, up_to: u64) -> Result<Vec<RecordBatch>, DetectorError> {
     let failed = |source| DetectorError::Sql { rule: kind.table_name().into(), source: Box::new(source) };
-    let window = Window { up_to: Some(up_to), after: Some(after), ..Window::default() };
-    let context = views::session_of(lake, session_config(), window, &Words::of([sql(kind)])).await?;
     let query = format!("SELECT s.*, CAST({up_to} AS BIGINT) AS events_version FROM ({}) s", sql(kind));
     let batches = context.sql(&query).await.map_err(failed)?.collect().await.map_err(failed)?;
     let schema = kind.schema();

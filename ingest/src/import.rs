@@ -122,7 +122,8 @@ impl Import<'_> {
             batch.push(origin, taken, offset, rows)?;
             taken = offset;
             if policy.is_due(batch.size_bytes(), 0) {
-                self.commit(std::mem::replace(&mut batch, EventBatch::new(now_us() / 1000)))?;
+                let next = batch.next(now_us() / 1000);
+                self.commit(std::mem::replace(&mut batch, next))?;
                 progress(self.bytes);
             }
         }

@@ -207,7 +207,7 @@ impl Worker<'_> {
     }
 
     fn new_batch(&mut self) {
-        self.batch = EventBatch::new(now_us() / 1000);
+        self.batch = self.batch.next(now_us() / 1000);
         self.batch_since_us = now_us();
     }
 
@@ -234,7 +234,8 @@ impl Worker<'_> {
             return Ok(());
         }
         let now_ms = now_us() / 1000;
-        let sealed = std::mem::replace(&mut self.batch, EventBatch::new(now_ms)).seal(self.lake, now_ms)?;
+        let next = self.batch.next(now_ms);
+        let sealed = std::mem::replace(&mut self.batch, next).seal(self.lake, now_ms)?;
         let mut wait = Duration::from_millis(100);
         let outcome = loop {
             match sealed.commit(&self.table) {

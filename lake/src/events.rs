@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use ledger::{Range, Seal};
-use schemas::batch::{RowsBuilder, events_schema};
+use schemas::batch::{Room, RowsBuilder, events_schema};
 use schemas::columns::{Row, name};
 use schemas::decode::EVENT;
 
@@ -85,6 +85,8 @@ pub struct EventBatch {
     rows: RowsBuilder,
     /// Bytes of the rows in `rows`.
     open_bytes: usize,
+    /// What the last chunk took, be it of this batch or of the one before.
+    room: Option<Room>,
     chunks: Vec<RecordBatch>,
     /// Of each row, in the order pushed: the number of its origin, its offset and its index.
     order: Vec<(usize, i64, usize)>,
@@ -100,12 +102,18 @@ impl EventBatch {
             batch_id: random_id(now_ms),
             rows: RowsBuilder::default(),
             open_bytes: 0,
+            room: None,
             chunks: Vec::new(),
             order: Vec::new(),
             ranges: Vec::new(),
             counts: Counts::default(),
             bytes: 0,
         }
+    }
+
+    /// The batch that comes after this one: empty, with room for rows like these.
+    pub fn next(&self, now_ms: i64) -> Self {
+        Self { room: self.room.clone(), ..Self::new(now_ms) }
     }
 
     /// Takes one record with its rows. `before` is the last offset that counts as taken already: the range
@@ -165,9 +173,9 @@ impl EventBatch {
         row.batch_id = Some(self.batch_id.clone());
         self.order.push(place);
         if self.rows.is_empty()
-            && let Some(before) = self.chunks.last()
+            && let Some(room) = &self.room
         {
-            self.rows = RowsBuilder::like(before);
+            self.rows = RowsBuilder::with_room(room);
         }
         self.rows.push(&row);
         if self.open_bytes >= CHUNK_BYTES { self.close_chunk() } else { Ok(()) }
@@ -177,7 +185,9 @@ impl EventBatch {
         self.open_bytes = 0;
         let rows = std::mem::take(&mut self.rows);
         if !rows.is_empty() {
-            self.chunks.push(rows.finish().map_err(|e| LakeError::Rows(Box::new(e)))?);
+            let chunk = rows.finish().map_err(|e| LakeError::Rows(Box::new(e)))?;
+            self.room = Some(Room::of(&chunk));
+            self.chunks.push(chunk);
         }
         Ok(())
     }

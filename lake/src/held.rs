@@ -292,7 +292,7 @@ mod tests {
             ] {
                 let mut said = Vec::new();
                 for name in ["stored", "with"] {
-                    let rows = context.sql(&&sql.replace("{}", name)).await.unwrap().collect().await.unwrap();
+                    let rows = context.sql(&sql.replace("{}", name)).await.unwrap().collect().await.unwrap();
                     said.push(pretty_format_batches(&rows).unwrap().to_string());
                 }
                 assert_eq!(said[0], said[1], "{sql} {limit_bytes}");

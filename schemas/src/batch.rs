@@ -5,6 +5,7 @@
 
 use std::sync::Arc;
 
+use arrow::array::builder::MapFieldNames;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder,
     MapBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder, make_builder,
@@ -37,10 +38,10 @@ impl Default for RowsBuilder {
 }
 
 impl RowsBuilder {
-    /// With room for a little more than a batch that came before it: rows are mostly like those before, and texts that have room
-    /// need not be moved as they grow.
-    pub fn like(batch: &RecordBatch) -> Self {
-        let builders = COLUMNS.iter().zip(batch.columns()).map(|(c, before)| ColumnBuilder::like(c.kind, before)).collect();
+    /// With room for a little more than a batch that came before took: rows are mostly like those before, and what has room need
+    /// not be moved as it grows.
+    pub fn with_room(room: &Room) -> Self {
+        let builders = COLUMNS.iter().zip(&room.0).map(|(column, room)| ColumnBuilder::with_room(column.kind, room)).collect();
         Self { builders, ..Self::default() }
     }
 
@@ -78,6 +79,48 @@ impl RowsBuilder {
         }
         let arrays = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
         RecordBatch::try_new(events_schema(), arrays)
+    }
+}
+
+/// What a batch took, column by column.
+#[derive(Debug, Clone)]
+pub struct Room(Vec<ColumnRoom>);
+
+/// What a column took; nothing where it was empty.
+#[derive(Debug, Clone, Copy, Default)]
+struct ColumnRoom {
+    rows: usize,
+    /// Of a map.
+    entries: usize,
+    key_bytes: usize,
+    /// Of the values of a map, or of a column of texts or bytes.
+    value_bytes: usize,
+}
+
+impl Room {
+    /// What a batch of [`events_schema`] took, and an eighth more.
+    pub fn of(batch: &RecordBatch) -> Self {
+        Self(COLUMNS.iter().zip(batch.columns()).map(|(column, values)| ColumnRoom::of(column.kind, values)).collect())
+    }
+}
+
+impl ColumnRoom {
+    fn of(kind: Kind, values: &ArrayRef) -> Self {
+        let rows = values.len();
+        if values.null_count() == rows {
+            return Self::default();
+        }
+        let took = match kind {
+            Kind::Text => Self { rows, value_bytes: values.as_string::<i32>().value_data().len(), ..Self::default() },
+            Kind::Bytes => Self { rows, value_bytes: values.as_binary::<i32>().value_data().len(), ..Self::default() },
+            Kind::Map => {
+                let (keys, texts) = (values.as_map().keys().as_string::<i32>(), values.as_map().values().as_string::<i32>());
+                Self { rows, entries: keys.len(), key_bytes: keys.value_data().len(), value_bytes: texts.value_data().len() }
+            }
+            _ => Self { rows, ..Self::default() },
+        };
+        let more = |size: usize| size + size / 8;
+        Self { rows: more(rows), entries: more(took.entries), key_bytes: more(took.key_bytes), value_bytes: more(took.value_bytes) }
     }
 }
 
@@ -143,22 +186,25 @@ impl ColumnBuilder {
                 Self::Texts(ListBuilder::new(StringBuilder::new()).with_field(element))
             }
             Kind::Structs(fields) => Self::Structs(fields, struct_list_builder(fields)),
-            Kind::Map => {
-                let names = arrow::array::builder::MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() };
-                Self::Map(MapBuilder::new(Some(names), StringBuilder::new(), StringBuilder::new()))
-            }
+            Kind::Map => Self::Map(MapBuilder::new(Some(map_field_names()), StringBuilder::new(), StringBuilder::new())),
         }
     }
 
-    fn like(kind: Kind, before: &dyn Array) -> Self {
-        let more = |size: usize| size + size / 8;
-        match (kind, before.len()) {
-            (_, rows) if before.null_count() == rows => Self::new(kind),
-            (Kind::Text, rows) => Self::Text(StringBuilder::with_capacity(more(rows), more(before.as_string::<i32>().value_data().len()))),
-            (Kind::Bytes, rows) => {
-                Self::Bytes(BinaryBuilder::with_capacity(more(rows), more(before.as_binary::<i32>().value_data().len())))
+    fn with_room(kind: Kind, room: &ColumnRoom) -> Self {
+        match kind {
+            _ if room.rows == 0 => Self::new(kind),
+            Kind::Text => Self::Text(StringBuilder::with_capacity(room.rows, room.value_bytes)),
+            Kind::Bytes => Self::Bytes(BinaryBuilder::with_capacity(room.rows, room.value_bytes)),
+            Kind::Map => {
+                let keys = StringBuilder::with_capacity(room.entries, room.key_bytes);
+                let values = StringBuilder::with_capacity(room.entries, room.value_bytes);
+                Self::Map(MapBuilder::with_capacity(Some(map_field_names()), keys, values, room.rows))
             }
-            _ => Self::new(kind),
+            Kind::Long => Self::Long(Int64Builder::with_capacity(room.rows)),
+            Kind::Int => Self::Int(Int32Builder::with_capacity(room.rows)),
+            Kind::Time => Self::Time(TimestampMicrosecondBuilder::with_capacity(room.rows).with_timezone("UTC")),
+            Kind::Date => Self::Date(Date32Builder::with_capacity(room.rows)),
+            Kind::Double | Kind::Flag | Kind::Texts | Kind::Structs(_) => Self::new(kind),
         }
     }
 
@@ -222,6 +268,10 @@ impl ColumnBuilder {
             Self::Map(b) => Arc::new(b.finish()),
         }
     }
+}
+
+fn map_field_names() -> MapFieldNames {
+    MapFieldNames { entry: "key_value".into(), key: "key".into(), value: "value".into() }
 }
 
 fn struct_list_builder(fields: &'static [Field]) -> ListBuilder<StructBuilder> {
