@@ -43,7 +43,7 @@ struct Kept {
 impl Plans {
     /// None yet, for these rules.
     pub fn of(rules: &[Rule]) -> Self {
-        Self { words: words_of(rules), kept: Mutex::default() }
+        Self { words: words_of(rules.iter()), kept: Mutex::default() }
     }
 
     /// How sessions are made that keep plans here. A batch of half a second is not worth being divided among cores.

@@ -124,7 +124,8 @@ impl<'a> Detector<'a> {
         let (table, events) = (alerts::open(self.lake)?, events::open(self.lake)?);
         let inventory_sha256 = self.inventory.sha256();
         for ((after, new_up_to), due) in self.due(&table, &events, (up_to, as_of_us)) {
-            let context = self.narrow_session(Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None }).await?;
+            let window = Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None };
+            let context = self.narrow_session(window, words_of(due.iter().map(|(rule, _)| *rule))).await?;
             let new_us = evaluate::new_us(&context).await?;
             tracing::debug!(
                 copies_ms,
@@ -146,7 +147,8 @@ impl<'a> Detector<'a> {
     /// # Errors
     /// When tables cannot be read.
     pub async fn warm_up(&self) -> Result<(), DetectorError> {
-        let context = self.narrow_session(Window { up_to: Some(0), after: Some(Some(u64::MAX)), ..Window::default() }).await?;
+        let window = Window { up_to: Some(0), after: Some(Some(u64::MAX)), ..Window::default() };
+        let context = self.narrow_session(window, words_of(self.rules.iter())).await?;
         let facts = RoundFacts { counts: self.counts, ..RoundFacts::default() };
         for rule in self.rules {
             if let Err(error) = evaluate::evaluate(rule, &context, &facts).await {
@@ -230,10 +232,10 @@ impl<'a> Detector<'a> {
         self.session_of(window, &Words::any()).await
     }
 
-    /// A session in which these rules can run: it has only what they name, so that they are planned fast.
-    async fn narrow_session(&self, window: Window) -> Result<SessionContext, DetectorError> {
+    /// A session that has only what is named, so that rules are planned fast; what any rule names, where plans are kept.
+    async fn narrow_session(&self, window: Window, words: Words) -> Result<SessionContext, DetectorError> {
         let plans = self.config.get_extension::<Plans>();
-        let words = plans.as_ref().map_or_else(|| words_of(self.rules), |plans| plans.words.clone());
+        let words = plans.as_ref().map_or(words, |plans| plans.words.clone());
         let context = self.session_of(window, &words).await?;
         if let Some(plans) = plans {
             plans.take_over(&context).await.map_err(|source| DetectorError::Sql { rule: "new_events".into(), source: Box::new(source) })?;
@@ -253,12 +255,11 @@ impl<'a> Detector<'a> {
 }
 
 /// The words of what these rules ask; any word, where they read views over views, or compare whole rows.
-pub(crate) fn words_of(rules: &[Rule]) -> Words {
-    let mut statements = rules.iter().flat_map(Rule::statements);
-    if statements.any(|sql| joined::is_named_in(sql) || compares_rows(sql)) {
+pub(crate) fn words_of<'r>(rules: impl Iterator<Item = &'r Rule> + Clone) -> Words {
+    if rules.clone().flat_map(Rule::statements).any(|sql| joined::is_named_in(sql) || compares_rows(sql)) {
         return Words::any();
     }
-    Words::of(rules.iter().flat_map(Rule::statements))
+    Words::of(rules.flat_map(Rule::statements))
 }
 
 /// Whether a statement means all columns, named or not: of rows that are distinct, or joined by the names that they share.

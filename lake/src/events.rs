@@ -111,9 +111,10 @@ impl EventBatch {
         }
     }
 
-    /// The batch that comes after this one: empty, with room for rows like these.
+    /// The batch that comes after this one: empty, and after a large one with room for rows like its rows.
     pub fn next(&self, now_ms: i64) -> Self {
-        Self { room: self.room.clone(), ..Self::new(now_ms) }
+        let room = if self.chunks.is_empty() { None } else { self.room.clone() };
+        Self { room, ..Self::new(now_ms) }
     }
 
     /// Takes one record with its rows. `before` is the last offset that counts as taken already: the range

@@ -41,7 +41,7 @@ pub(crate) fn columns() -> impl Iterator<Item = &'static Column> {
 #[derive(Debug, Clone)]
 pub(crate) struct FirstArrivals {
     stored: Arc<Snapshot>,
-    /// Events of other files, that are more than these.
+    /// Events of other files, in addition to these.
     held: Option<Arc<Held>>,
     /// Rows that are taken away; `None` when there are none.
     copies: Option<Arc<Snapshot>>,
@@ -71,6 +71,11 @@ impl FirstArrivals {
     /// The same, of one category only.
     pub(crate) fn of_category(&self, category: &'static str) -> Self {
         Self { category: Some(category), ..self.clone() }
+    }
+
+    /// Some of its files, evenly spread, each on its own.
+    pub(crate) fn some_files(&self, count: usize) -> Vec<Self> {
+        self.stored.some_files(count).into_iter().map(|file| Self { stored: Arc::new(file), ..self.clone() }).collect()
     }
 
     /// Columns of the snapshot by place: those that are wanted, then what the rest of the plan needs.

@@ -29,10 +29,11 @@ use schemas::columns::name;
 use crate::first_arrivals::FirstArrivals;
 use crate::words::Words;
 
-/// Most bytes of all columns together.
+/// Most bytes that all columns together are expected to take.
 pub(crate) const MAX_HELD_BYTES: usize = 256 << 20;
-/// Rows that tell what a column takes.
-const SAMPLE_ROWS: usize = 8192;
+/// Files, one here and one there, and rows of each that tell what a column takes.
+const SAMPLE_FILES: usize = 8;
+const SAMPLE_ROWS: usize = 1024;
 /// Longest batch whose empty columns are one and the same array.
 const SHARED_ROWS: usize = 8192;
 
@@ -48,16 +49,19 @@ pub(crate) struct Held {
 
 impl Held {
     /// Reads what is to be held. `None` when it takes far more than was expected.
-    pub(crate) async fn read(context: &SessionContext, files: FirstArrivals, room: Room, words: &Words) -> Result<Option<Self>> {
+    pub(crate) async fn read(context: &SessionContext, files: FirstArrivals, budget: Budget, words: &Words) -> Result<Option<Self>> {
         let schema = files.schema();
-        let sample = context.read_table(Arc::new(files.clone()))?.limit(0, Some(SAMPLE_ROWS))?.collect().await?;
+        let mut sample = Vec::new();
+        for file in files.some_files(SAMPLE_FILES) {
+            sample.extend(context.read_table(Arc::new(file))?.limit(0, Some(SAMPLE_ROWS))?.collect().await?);
+        }
         let uses = |place: usize| words.count(schema.field(place).name());
         let columns: Vec<Use> =
             (0..schema.fields().len()).map(|place| Use { place, uses: uses(place), row_bytes: row_bytes(&sample, place) }).collect();
         drop(sample);
-        let held: Vec<usize> = chosen(columns, room).into_iter().collect();
+        let held: Vec<usize> = chosen(columns, budget).into_iter().collect();
         let held_schema = Arc::new(schema.project(&held)?);
-        let Some(partitions) = rows_of(context, &files, &held, room.limit_bytes).await? else { return Ok(None) };
+        let Some(partitions) = rows_of(context, &files, &held, budget.limit_bytes).await? else { return Ok(None) };
         let places = (0..schema.fields().len()).map(|place| held.binary_search(&place).ok()).collect();
         Ok(Some(Self { files, schema, rows: MemTable::try_new(held_schema, partitions)?, places }))
     }
@@ -111,8 +115,10 @@ impl TableProvider for Held {
 
 /// How many rows there are, and how much of them may be held.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Room {
+pub(crate) struct Budget {
+    /// Rows, as the log knows them.
     pub(crate) row_count: u64,
+    /// Most bytes.
     pub(crate) limit_bytes: usize,
 }
 
@@ -125,10 +131,10 @@ struct Use {
 }
 
 /// The columns that are held: those without values, then those that most statements name, as long as there is room.
-fn chosen(mut columns: Vec<Use>, room: Room) -> BTreeSet<usize> {
+fn chosen(mut columns: Vec<Use>, budget: Budget) -> BTreeSet<usize> {
     columns.sort_by_key(|column| (column.row_bytes > 0, usize::MAX - column.uses, column.row_bytes));
-    let rows = usize::try_from(room.row_count).unwrap_or(usize::MAX);
-    let mut left_bytes = room.limit_bytes;
+    let rows = usize::try_from(budget.row_count).unwrap_or(usize::MAX);
+    let mut left_bytes = budget.limit_bytes;
     let fits = |column: &Use| {
         let size_bytes = column.row_bytes.saturating_mul(rows);
         let is_room = size_bytes <= left_bytes;
@@ -226,7 +232,7 @@ mod tests {
     fn columns_without_values_are_held_first_then_those_that_most_name() {
         let column = |place, uses, row_bytes| Use { place, uses, row_bytes };
         let columns = vec![column(0, 1, 0), column(1, 9, 40), column(2, 50, 60), column(3, 3, 10), column(4, 2, 1)];
-        let chosen = |row_count, limit_bytes| chosen(columns.clone(), Room { row_count, limit_bytes });
+        let chosen = |row_count, limit_bytes| chosen(columns.clone(), Budget { row_count, limit_bytes });
         assert_eq!(chosen(10, 1_000), BTreeSet::from([0, 1, 2]));
         assert_eq!(chosen(10, 900), BTreeSet::from([0, 2, 3, 4]));
         assert_eq!((chosen(10, 0), chosen(u64::MAX, 1_000)), (BTreeSet::from([0]), BTreeSet::from([0])));
@@ -276,8 +282,8 @@ mod tests {
         context.register_table("stored", Arc::new(first(&all))).unwrap();
         context.register_table("stored_calls", Arc::new(first(&all).of_category("tool_call"))).unwrap();
         for limit_bytes in [1 << 20, 200, 0] {
-            let room = Room { row_count: new.row_count(), limit_bytes };
-            let held = Arc::new(Held::read(&context, first(&new), room, &words).await.unwrap().unwrap());
+            let budget = Budget { row_count: new.row_count(), limit_bytes };
+            let held = Arc::new(Held::read(&context, first(&new), budget, &words).await.unwrap().unwrap());
             let with = first(&all.clone().without(&new)).with(Some(held));
             context.register_table("with", Arc::new(with.clone())).unwrap();
             context.register_table("with_calls", Arc::new(with.of_category("tool_call"))).unwrap();

@@ -1,8 +1,8 @@
 //! Record batches to the bytes of one Parquet file with Delta statistics.
 //!
 //! zstd level 1, statistics only on the columns that the table names, dictionaries everywhere but on the
-//! raw payload. Row groups of at most 128 Ki rows. Columns without a value are not compressed: whoever reads them would make
-//! ready to unpack some bytes of nothing, and most columns of most files are such.
+//! raw payload. Row groups of at most 128 Ki rows. Columns that are empty in a whole batch of events are not compressed:
+//! whoever reads them would make ready to unpack some bytes of nothing, and most columns of most files are such.
 
 use std::sync::Arc;
 

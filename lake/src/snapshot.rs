@@ -28,7 +28,7 @@ use crate::baselines;
 use crate::delta::Add;
 use crate::parquet_file::Logged;
 use crate::place::Place;
-use crate::table::{Table, TableSpec};
+use crate::table::{Table, TableFile, TableSpec};
 
 /// A table at one version, or some files of it.
 #[derive(Debug, Clone)]
@@ -64,8 +64,12 @@ impl Snapshot {
 
     /// The files of a table that came after version `after` and not after `up_to`.
     pub fn between(table: &Table, after: Option<u64>, up_to: u64) -> Self {
-        let files = table.data_files();
-        let adds = files.into_iter().filter(|f| after.is_none_or(|v| f.version > v) && f.version <= up_to).map(|f| f.add);
+        Self::among(table, &table.data_files(), after, up_to)
+    }
+
+    /// Those of these files that came after version `after` and not after `up_to`: of one list, for a merge may come between two.
+    pub(crate) fn among(table: &Table, files: &[TableFile], after: Option<u64>, up_to: u64) -> Self {
+        let adds = files.iter().filter(|f| after.is_none_or(|v| f.version > v) && f.version <= up_to).map(|f| f.add.clone());
         Self::new(table, adds.collect())
     }
 
@@ -107,6 +111,12 @@ impl Snapshot {
         let others: BTreeSet<&str> = other.files.iter().map(|file| file.path.as_str()).collect();
         self.files.retain(|file| !others.contains(file.path.as_str()));
         self
+    }
+
+    /// Some of its files, evenly spread, each on its own.
+    pub(crate) fn some_files(&self, count: usize) -> Vec<Self> {
+        let every = self.files.len().div_ceil(count.max(1)).max(1);
+        self.files.iter().step_by(every).map(|file| Self { files: vec![file.clone()], ..self.clone() }).collect()
     }
 
     /// Rows of its files, as far as the log knows them.

@@ -13,9 +13,9 @@ use datafusion::error::DataFusionError;
 use datafusion::prelude::{SessionConfig, SessionContext};
 
 use crate::first_arrivals::{self, FirstArrivals};
-use crate::held::{Held, MAX_HELD_BYTES, Room};
+use crate::held::{Budget, Held, MAX_HELD_BYTES};
 use crate::snapshot::Snapshot;
-use crate::table::Table;
+use crate::table::{Table, TableFile};
 use crate::words::Words;
 use crate::{Lake, LakeError, alert_actions, alerts, baselines, canaries, events, follow, functions, rule_actions};
 
@@ -86,7 +86,14 @@ async fn register(context: &SessionContext, lake: &Lake, window: Window, words: 
     let up_to = window.up_to.or(decided);
     let copies = Snapshot::of(&copies, None);
     let has_copies = copies.file_count() > 0;
-    let mut used = Used { events: &events, copies: has_copies.then(|| Arc::new(copies.clone())), up_to, held: None, words };
+    let mut used = Used {
+        events: &events,
+        files: events.data_files(),
+        copies: has_copies.then(|| Arc::new(copies.clone())),
+        up_to,
+        held: None,
+        words,
+    };
     if let (Some(after), Some(up_to)) = (window.after, up_to) {
         used.held = register_new(context, &used, after, window.new_up_to.map_or(up_to, |version| version.min(up_to))).await?;
     }
@@ -133,6 +140,8 @@ const OF_ALL_EVENTS: &[&str] = &["events", "tool_calls", "decisions", "token_gra
 /// What views of events are made of.
 struct Used<'a> {
     events: &'a Table,
+    /// Files of the table, listed once: a merge between two lists would show rows twice or not at all.
+    files: Vec<TableFile>,
     copies: Option<Arc<Snapshot>>,
     up_to: Option<u64>,
     /// New events, where they are held, with their files.
@@ -142,7 +151,7 @@ struct Used<'a> {
 
 async fn register_events(context: &SessionContext, used: &Used<'_>) -> Result<(), LakeError> {
     let stored = match used.up_to {
-        Some(version) => Snapshot::of(used.events, Some(version)),
+        Some(version) => Snapshot::among(used.events, &used.files, None, version),
         None => Snapshot::nothing(used.events),
     };
     provider(context, "stored_events", stored.clone())?;
@@ -169,7 +178,7 @@ async fn register_new(
     after: Option<u64>,
     up_to: u64,
 ) -> Result<Option<(Snapshot, Arc<Held>)>, LakeError> {
-    let new = Snapshot::between(used.events, after, up_to);
+    let new = Snapshot::among(used.events, &used.files, after, up_to);
     if used.words.has("new_rejections") {
         provider(context, "stored_new", new.clone())?;
         view(context, "new_rejections", &rejections_sql("stored_new")).await?;
@@ -181,8 +190,13 @@ async fn register_new(
         register_rows(context, "new_events", schema, rows)?;
         return Ok(None);
     }
-    let room = Room { row_count: new.row_count(), limit_bytes: MAX_HELD_BYTES };
-    let Some(held) = Held::read(context, first.clone(), room, used.words).await.map_err(failed)? else {
+    if !used.words.is_known() {
+        // Nobody knows which columns will be asked for.
+        provider(context, "new_events", first)?;
+        return Ok(None);
+    }
+    let budget = Budget { row_count: new.row_count(), limit_bytes: MAX_HELD_BYTES };
+    let Some(held) = Held::read(context, first.clone(), budget, used.words).await.map_err(failed)? else {
         provider(context, "new_events", first)?;
         return Ok(None);
     };

@@ -31,6 +31,11 @@ impl Words {
         self.0.as_ref().is_none_or(|words| words.contains_key(name))
     }
 
+    /// Whether it is known which words there are.
+    pub fn is_known(&self) -> bool {
+        self.0.is_some()
+    }
+
     /// How many statements name it; none, where it is not known.
     pub fn count(&self, name: &str) -> usize {
         self.0.as_ref().and_then(|words| words.get(name).copied()).unwrap_or(0)
