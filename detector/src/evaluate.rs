@@ -177,9 +177,7 @@ impl Evaluation<'_> {
         self.make_tables().await?;
         let mut by_id = BTreeMap::new();
         for batch in self.rows(&self.rule.query).await?.1 {
-            for alert in alerts_of(self.rule, &batch, self.round)? {
-                by_id.entry(alert.alert_id.clone()).or_insert(alert);
-            }
+            alerts_of(self.rule, &batch, self.round)?.into_iter().for_each(|alert| keep_earliest(&mut by_id, alert));
         }
         if !by_id.is_empty() && !self.round.again {
             known_alerts(self.context, &self.rule.name).await?.iter().for_each(|id| drop(by_id.remove(id)));
@@ -296,6 +294,16 @@ impl Texts {
     }
 }
 
+/// Of several rows with one key the earliest is the alert, in whatever order a query gives them.
+fn keep_earliest(by_id: &mut BTreeMap<String, Alert>, alert: Alert) {
+    let order = |alert: &Alert| (alert.event_time, alert.reason.clone(), alert.value.clone(), alert.event_ids.clone());
+    match by_id.get_mut(&alert.alert_id) {
+        Some(kept) if order(kept) <= order(&alert) => {}
+        Some(kept) => *kept = alert,
+        None => drop(by_id.insert(alert.alert_id.clone(), alert)),
+    }
+}
+
 /// The same finding has the same id, whatever batch it came in.
 fn alert_id(rule: &Rule, tenant: &str, key: &str) -> String {
     let mut hash = Sha256::new();
@@ -312,4 +320,20 @@ fn evidence(column: &ArrayRef, row: usize) -> Vec<String> {
     let values = lists.value(row);
     let texts = Texts::of(&values.slice(0, values.len().min(MAX_EVIDENCE)));
     (0..values.len().min(MAX_EVIDENCE)).filter_map(|i| texts.get(i)).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_several_rows_with_one_key_the_earliest_is_the_alert_in_whatever_order_they_come() {
+        let alert = |event_time, reason: &str| Alert { alert_id: "a".into(), event_time, reason: reason.into(), ..Alert::default() };
+        let rows = [alert(2, "x"), alert(1, "y"), alert(1, "b"), alert(3, "a")];
+        for start in 0..rows.len() {
+            let mut by_id = BTreeMap::new();
+            rows.iter().cycle().skip(start).take(rows.len()).for_each(|row| keep_earliest(&mut by_id, row.clone()));
+            assert_eq!((by_id["a"].event_time, by_id["a"].reason.as_str(), by_id.len()), (1, "b", 1));
+        }
+    }
 }

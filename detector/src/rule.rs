@@ -344,6 +344,11 @@ pub fn pack() -> Result<Vec<Rule>, DetectorError> {
     PACK.iter().enumerate().map(|(i, text)| Rule::parse(text, &format!("pack[{i}]"))).collect()
 }
 
+/// The file of a rule that comes with the program, as it was written.
+pub fn pack_text(name: &str) -> Option<&'static str> {
+    PACK.iter().copied().find(|text| text.lines().any(|line| line.strip_prefix("name: ") == Some(name)))
+}
+
 /// Refuses two rules of one id or name: their alerts and cursors would mix.
 ///
 /// # Errors

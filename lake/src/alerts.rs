@@ -11,7 +11,7 @@ use crate::table::{CommitOutcome, Table, TableSpec};
 use crate::{Lake, LakeError, TableName};
 
 /// One alert.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Alert {
     /// Hash of rule, version, dedup key and time bucket: the same finding has the same id.
     pub alert_id: String,

@@ -30,6 +30,7 @@ const SEPARATOR: char = '\u{1f}';
 pub(crate) async fn run(command: &RulesCommand) -> Result<ExitCode> {
     match command {
         RulesCommand::List { folder, format } => detection::list(folder.as_deref(), *format == Output::Json),
+        RulesCommand::Show { name } => show(name),
         RulesCommand::Lint { folder, lock, write, format } => {
             let lock = lock.as_deref().map(|file| Lock { file, write: *write });
             lint_rules(folder.as_deref(), lock, *format).await
@@ -47,6 +48,14 @@ pub(crate) async fn run(command: &RulesCommand) -> Result<ExitCode> {
         RulesCommand::Report(args) => report::run(args).await,
         RulesCommand::Replay { run, alert } => replay(run, alert).await,
     }
+}
+
+/// The file of a rule, with its comments.
+fn show(name: &str) -> Result<ExitCode> {
+    let text =
+        rule::pack_text(name).with_context(|| format!("no rule `{name}` comes with the program; `vialog rules list` has their names"))?;
+    tell::text(text)?;
+    Ok(ExitCode::SUCCESS)
 }
 
 /// Each file for itself; when one refers to another, all of them together.

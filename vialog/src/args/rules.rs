@@ -14,6 +14,11 @@ pub(crate) enum RulesCommand {
         #[arg(long, value_enum, default_value_t = Output::Text)]
         format: Output,
     },
+    /// Print the file of a rule that comes with the program: a copy is the quickest start of one's own.
+    Show {
+        /// Name of the rule.
+        name: String,
+    },
     /// Check rule files without running them: keys, SQL, joins, versions.
     Lint {
         /// Folder of rule files, or one; without it, the rules that come with the program.
