@@ -296,7 +296,9 @@ impl Texts {
 
 /// Of several rows with one key the earliest is the alert, in whatever order a query gives them.
 fn keep_earliest(by_id: &mut BTreeMap<String, Alert>, alert: Alert) {
-    let order = |alert: &Alert| (alert.event_time, alert.reason.clone(), alert.value.clone(), alert.event_ids.clone());
+    fn order(alert: &Alert) -> (i64, &str, &str, &[String]) {
+        (alert.event_time, &alert.reason, &alert.value, &alert.event_ids)
+    }
     match by_id.get_mut(&alert.alert_id) {
         Some(kept) if order(kept) <= order(&alert) => {}
         Some(kept) => *kept = alert,
@@ -318,8 +320,9 @@ fn alert_id(rule: &Rule, tenant: &str, key: &str) -> String {
 fn evidence(column: &ArrayRef, row: usize) -> Vec<String> {
     let Some(lists) = column.as_list_opt::<i32>().filter(|l| l.is_valid(row)) else { return Vec::new() };
     let values = lists.value(row);
-    let texts = Texts::of(&values.slice(0, values.len().min(MAX_EVIDENCE)));
-    (0..values.len().min(MAX_EVIDENCE)).filter_map(|i| texts.get(i)).collect()
+    let first = values.slice(0, values.len().min(MAX_EVIDENCE));
+    let texts = Texts::of(&first);
+    (0..first.len()).filter_map(|i| texts.get(i)).collect()
 }
 
 #[cfg(test)]

@@ -356,10 +356,8 @@ pub fn pack_text(name: &str) -> Option<&'static str> {
 pub fn check_distinct(rules: &[Rule]) -> Result<(), DetectorError> {
     for (i, rule) in rules.iter().enumerate() {
         if let Some(other) = rules[..i].iter().find(|r| r.id == rule.id || r.name == rule.name) {
-            return Err(DetectorError::Rule {
-                rule: rule.name.clone(),
-                what: format!("`{}` has the same id or name; change one", other.name),
-            });
+            let what = format!("`{}` has the same id or name; change one", other.name);
+            return Err(DetectorError::Rule { rule: rule.name.clone(), what });
         }
     }
     Ok(())

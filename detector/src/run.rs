@@ -125,7 +125,7 @@ impl<'a> Detector<'a> {
         let inventory_sha256 = self.inventory.sha256();
         for ((after, new_up_to), due) in self.due(&table, &events, (up_to, as_of_us)) {
             let window = Window { up_to: Some(up_to), after: Some(after), new_up_to, between: None };
-            let context = self.narrow_session(window, words_of(due.iter().map(|(rule, _)| *rule))).await?;
+            let context = self.narrow_session(window, due.iter().map(|(rule, _)| *rule)).await?;
             let new_us = evaluate::new_us(&context).await?;
             tracing::debug!(
                 copies_ms,
@@ -148,7 +148,7 @@ impl<'a> Detector<'a> {
     /// When tables cannot be read.
     pub async fn warm_up(&self) -> Result<(), DetectorError> {
         let window = Window { up_to: Some(0), after: Some(Some(u64::MAX)), ..Window::default() };
-        let context = self.narrow_session(window, words_of(self.rules.iter())).await?;
+        let context = self.narrow_session(window, self.rules.iter()).await?;
         let facts = RoundFacts { counts: self.counts, ..RoundFacts::default() };
         for rule in self.rules {
             if let Err(error) = evaluate::evaluate(rule, &context, &facts).await {
@@ -232,10 +232,14 @@ impl<'a> Detector<'a> {
         self.session_of(window, &Words::any()).await
     }
 
-    /// A session that has only what is named, so that rules are planned fast; what any rule names, where plans are kept.
-    async fn narrow_session(&self, window: Window, words: Words) -> Result<SessionContext, DetectorError> {
+    /// A session for these rules: it has only what they name, so that they are planned fast; what any rule names, where plans are kept.
+    async fn narrow_session<'r>(
+        &self,
+        window: Window,
+        rules: impl Iterator<Item = &'r Rule> + Clone,
+    ) -> Result<SessionContext, DetectorError> {
         let plans = self.config.get_extension::<Plans>();
-        let words = plans.as_ref().map_or(words, |plans| plans.words.clone());
+        let words = plans.as_ref().map_or_else(|| words_of(rules), |plans| plans.words.clone());
         let context = self.session_of(window, &words).await?;
         if let Some(plans) = plans {
             plans.take_over(&context).await.map_err(|source| DetectorError::Sql { rule: "new_events".into(), source: Box::new(source) })?;

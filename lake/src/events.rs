@@ -340,7 +340,7 @@ pub fn bytes_after(table: &Table, after: Option<u64>) -> u64 {
 /// Files that came after one version and not after another.
 fn files_between(table: &Table, after: Option<u64>, up_to: u64) -> Vec<TableFile> {
     let mut files = table.data_files();
-    files.retain(|f| after.is_none_or(|a| f.version > a) && f.version <= up_to);
+    files.retain(|file| file.came_between(after, up_to));
     files
 }
 

@@ -63,9 +63,11 @@ impl FirstArrivals {
         Self { stored, held: None, copies, category: None, schema, places }
     }
 
-    /// The same, and besides them events that are held, with the same columns.
+    /// The same events, of which those of some files are held.
     pub(crate) fn with(self, held: Option<Arc<Held>>) -> Self {
-        Self { held, ..self }
+        let Some(held) = held else { return self };
+        let stored = Snapshot::clone(&self.stored).without(&held.files().stored);
+        Self { stored: Arc::new(stored), held: Some(held), ..self }
     }
 
     /// The same, of one category only.
@@ -116,9 +118,12 @@ impl TableProvider for FirstArrivals {
         limit: Option<usize>,
     ) -> Result<Arc<dyn ExecutionPlan>> {
         let wanted: Vec<usize> = projection.map_or_else(|| (0..self.places.len()).collect(), Clone::clone);
-        let of_files = self.scan_files(state, &wanted, filters, limit.filter(|_| self.held.is_none())).await?;
-        let Some(held) = &self.held else { return Ok(of_files) };
-        UnionExec::try_new(vec![of_files, held.scan_of(self.category, state, &wanted, filters).await?])
+        let Some(held) = &self.held else { return self.scan_files(state, &wanted, filters, limit).await };
+        let of_held = held.scan_of(self.category, state, &wanted, filters).await?;
+        if self.stored.file_count() == 0 {
+            return Ok(of_held);
+        }
+        UnionExec::try_new(vec![self.scan_files(state, &wanted, filters, None).await?, of_held])
     }
 }
 

@@ -13,12 +13,11 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use arrow::array::{Array, ArrayRef, RecordBatch, RecordBatchOptions, new_null_array};
 use arrow::datatypes::SchemaRef;
-use async_trait::async_trait;
 use datafusion::catalog::{Session, TableProvider};
 use datafusion::common::{DFSchema, DataFusionError, Result};
 use datafusion::datasource::MemTable;
 use datafusion::execution::SendableRecordBatchStream;
-use datafusion::logical_expr::{Expr, TableProviderFilterPushDown, TableType, col, lit};
+use datafusion::logical_expr::{Expr, col, lit};
 use datafusion::physical_plan::filter::FilterExecBuilder;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream_partitioned};
 use datafusion::prelude::SessionContext;
@@ -41,7 +40,6 @@ const SHARED_ROWS: usize = 8192;
 #[derive(Debug)]
 pub(crate) struct Held {
     files: FirstArrivals,
-    schema: SchemaRef,
     rows: MemTable,
     /// Where each column stands in `rows`, if it is held.
     places: Vec<Option<usize>>,
@@ -63,7 +61,12 @@ impl Held {
         let held_schema = Arc::new(schema.project(&held)?);
         let Some(partitions) = rows_of(context, &files, &held, budget.limit_bytes).await? else { return Ok(None) };
         let places = (0..schema.fields().len()).map(|place| held.binary_search(&place).ok()).collect();
-        Ok(Some(Self { files, schema, rows: MemTable::try_new(held_schema, partitions)?, places }))
+        Ok(Some(Self { files, rows: MemTable::try_new(held_schema, partitions)?, places }))
+    }
+
+    /// The events by their files.
+    pub(crate) fn files(&self) -> &FirstArrivals {
+        &self.files
     }
 
     /// The wanted columns of the events of one category, or of all.
@@ -74,7 +77,7 @@ impl Held {
         wanted: &[usize],
         filters: &[Expr],
     ) -> Result<Arc<dyn ExecutionPlan>> {
-        let column = category.map(|_| self.schema.index_of(name::category).ok().and_then(|place| self.places[place]));
+        let column = category.map(|_| self.files.schema().index_of(name::category).ok().and_then(|place| self.places[place]));
         let held: Option<Vec<usize>> = wanted.iter().map(|column| self.places[*column]).chain(column).collect();
         let Some(held) = held else {
             let files = category.map_or_else(|| self.files.clone(), |category| self.files.of_category(category));
@@ -84,32 +87,6 @@ impl Held {
         let Some(category) = category else { return Ok(plan) };
         let condition = state.create_physical_expr(col(name::category).eq(lit(category)), &DFSchema::try_from(plan.schema())?)?;
         Ok(Arc::new(FilterExecBuilder::new(condition, plan).apply_projection(Some((0..wanted.len()).collect()))?.build()?))
-    }
-}
-
-#[async_trait]
-impl TableProvider for Held {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
-    }
-
-    fn table_type(&self) -> TableType {
-        TableType::Base
-    }
-
-    fn supports_filters_pushdown(&self, filters: &[&Expr]) -> Result<Vec<TableProviderFilterPushDown>> {
-        Ok(vec![TableProviderFilterPushDown::Inexact; filters.len()])
-    }
-
-    async fn scan(
-        &self,
-        state: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        filters: &[Expr],
-        _limit: Option<usize>,
-    ) -> Result<Arc<dyn ExecutionPlan>> {
-        let wanted: Vec<usize> = projection.map_or_else(|| (0..self.places.len()).collect(), Clone::clone);
-        self.scan_of(None, state, &wanted, filters).await
     }
 }
 
@@ -284,7 +261,7 @@ mod tests {
         for limit_bytes in [1 << 20, 200, 0] {
             let budget = Budget { row_count: new.row_count(), limit_bytes };
             let held = Arc::new(Held::read(&context, first(&new), budget, &words).await.unwrap().unwrap());
-            let with = first(&all.clone().without(&new)).with(Some(held));
+            let with = first(&all).with(Some(held));
             context.register_table("with", Arc::new(with.clone())).unwrap();
             context.register_table("with_calls", Arc::new(with.of_category("tool_call"))).unwrap();
             for sql in [

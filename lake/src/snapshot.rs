@@ -69,7 +69,7 @@ impl Snapshot {
 
     /// Those of these files that came after version `after` and not after `up_to`: of one list, for a merge may come between two.
     pub(crate) fn among(table: &Table, files: &[TableFile], after: Option<u64>, up_to: u64) -> Self {
-        let adds = files.iter().filter(|f| after.is_none_or(|v| f.version > v) && f.version <= up_to).map(|f| f.add.clone());
+        let adds = files.iter().filter(|file| file.came_between(after, up_to)).map(|file| file.add.clone());
         Self::new(table, adds.collect())
     }
 

@@ -128,6 +128,13 @@ pub(crate) struct TableFile {
     pub(crate) version: u64,
 }
 
+impl TableFile {
+    /// Whether it came after one version and not after another.
+    pub(crate) fn came_between(&self, after: Option<u64>, up_to: u64) -> bool {
+        after.is_none_or(|version| self.version > version) && self.version <= up_to
+    }
+}
+
 /// One commit as followers see it.
 #[derive(Debug, Clone)]
 pub(crate) struct Change {

@@ -144,8 +144,8 @@ struct Used<'a> {
     files: Vec<TableFile>,
     copies: Option<Arc<Snapshot>>,
     up_to: Option<u64>,
-    /// New events, where they are held, with their files.
-    held: Option<(Snapshot, Arc<Held>)>,
+    /// New events, where they are held.
+    held: Option<Arc<Held>>,
     words: &'a Words,
 }
 
@@ -155,11 +155,7 @@ async fn register_events(context: &SessionContext, used: &Used<'_>) -> Result<()
         None => Snapshot::nothing(used.events),
     };
     provider(context, "stored_events", stored.clone())?;
-    let (stored, held) = match &used.held {
-        Some((files, held)) => (stored.without(files), Some(Arc::clone(held))),
-        None => (stored, None),
-    };
-    let first = FirstArrivals::new(stored, used.copies.clone(), used.words).with(held);
+    let first = FirstArrivals::new(stored, used.copies.clone(), used.words).with(used.held.clone());
     for (name, category) in [("tool_calls", "tool_call"), ("decisions", "authz_decision"), ("token_grants", "token")] {
         provider(context, name, first.of_category(category))?;
     }
@@ -171,13 +167,8 @@ async fn register_events(context: &SessionContext, used: &Used<'_>) -> Result<()
     Ok(())
 }
 
-/// Events that came after a version and not after another; returns them with their files, where they are held.
-async fn register_new(
-    context: &SessionContext,
-    used: &Used<'_>,
-    after: Option<u64>,
-    up_to: u64,
-) -> Result<Option<(Snapshot, Arc<Held>)>, LakeError> {
+/// Events that came after a version and not after another; returns them, where they are held.
+async fn register_new(context: &SessionContext, used: &Used<'_>, after: Option<u64>, up_to: u64) -> Result<Option<Arc<Held>>, LakeError> {
     let new = Snapshot::among(used.events, &used.files, after, up_to);
     if used.words.has("new_rejections") {
         provider(context, "stored_new", new.clone())?;
@@ -190,19 +181,14 @@ async fn register_new(
         register_rows(context, "new_events", schema, rows)?;
         return Ok(None);
     }
-    if !used.words.is_known() {
-        // Nobody knows which columns will be asked for.
-        provider(context, "new_events", first)?;
-        return Ok(None);
-    }
     let budget = Budget { row_count: new.row_count(), limit_bytes: MAX_HELD_BYTES };
-    let Some(held) = Held::read(context, first.clone(), budget, used.words).await.map_err(failed)? else {
-        provider(context, "new_events", first)?;
-        return Ok(None);
+    // Where words are not known, nobody can tell which columns will be asked for.
+    let held = match used.words.is_known() {
+        true => Held::read(context, first.clone(), budget, used.words).await.map_err(failed)?.map(Arc::new),
+        false => None,
     };
-    let held = Arc::new(held);
-    context.register_table("new_events", Arc::clone(&held) as _).map_err(failed)?;
-    Ok(Some((new, held)))
+    provider(context, "new_events", first.with(held.clone()))?;
+    Ok(held)
 }
 
 /// Registers a small table that a rule joins with, such as a calendar.
