@@ -89,11 +89,11 @@ async fn measured(uri: &str, count: i64) -> Result<u128, Failure> {
 
 fn commit(lake: &Lake, first: i64, count: i64, start_us: i64, step_us: i64) -> Result<(), Failure> {
     let origin = Origin { stream: "file:bench".into(), incarnation: "1".into(), partition: 0 };
-    let mut batch = EventBatch::new(END_US / 1000);
+    let mut batch = EventBatch::new(lake, END_US / 1000);
     for n in first..first + count {
         batch.push(&origin, n - 1, n, vec![Box::new(call(n, start_us + n * step_us))])?;
     }
-    batch.seal(lake, END_US / 1000)?.commit(&events::open(lake)?)?;
+    batch.seal(END_US / 1000)?.commit(&events::open(lake)?)?;
     Ok(())
 }
 

@@ -160,7 +160,7 @@ fn commit_events(lake: &Lake, mut rows: Vec<Row>, first: usize, how: How) -> Res
 
 fn commit(lake: &Lake, rows: Vec<Row>, first: usize) -> Result<(), DetectorError> {
     let origin = Origin { stream: "test".into(), incarnation: "1".into(), partition: 0 };
-    let mut batch = EventBatch::new(0);
+    let mut batch = EventBatch::new(lake, 0);
     for (offset, mut row) in rows.into_iter().enumerate() {
         let offset = i64::try_from(first + offset).unwrap_or(i64::MAX);
         row.offset = Some(offset);
@@ -168,7 +168,7 @@ fn commit(lake: &Lake, rows: Vec<Row>, first: usize) -> Result<(), DetectorError
         row.raw_sha256 = Some(offset.to_be_bytes().to_vec());
         batch.push(&origin, offset - 1, offset, vec![Box::new(row)])?;
     }
-    batch.seal(lake, 0)?.commit(&events::open(lake)?)?;
+    batch.seal(0)?.commit(&events::open(lake)?)?;
     Ok(())
 }
 

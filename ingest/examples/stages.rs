@@ -95,11 +95,11 @@ fn batch(lake: &Lake, source: &Source, records: &[&[u8]], first: usize, times: &
     black_box(timed(&mut times.leaves, || leaves::leaf_hashes(&columns, keys)));
     drop(columns);
     black_box(timed(&mut times.compress, || zstd::encode_all(&records.concat()[..], 1))?);
-    let mut batch = EventBatch::new(0);
+    let mut batch = EventBatch::new(lake, 0);
     for (i, rows) in decoded.into_iter().enumerate() {
         batch.push(&origin, offset(i) - 1, offset(i), rows)?;
     }
-    let sealed = timed(&mut times.seal, || batch.seal(lake, 0))?;
+    let sealed = timed(&mut times.seal, || batch.seal(0))?;
     let table = events::open(lake)?;
     timed(&mut times.commit, || sealed.commit(&table))?;
     Ok(())

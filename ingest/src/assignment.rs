@@ -44,8 +44,8 @@ pub(crate) fn client_config(config: &WorkerConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     for (key, value) in [
         ("check.crcs", "true"),
-        ("queued.max.messages.kbytes", "65536"),
-        ("fetch.queue.backoff.ms", "50"),
+        ("queued.max.messages.kbytes", "16384"),
+        ("fetch.queue.backoff.ms", "10"),
         ("fetch.wait.max.ms", "100"),
         ("message.max.bytes", "33554432"),
         ("receive.message.max.bytes", "134217728"),

@@ -73,7 +73,7 @@ impl Gap {
 /// When the lake cannot be written.
 pub(crate) fn record(lake: &Lake, feed: &Feed, origin: &Origin, gap: &Gap, on_gap: OnGap) -> Result<(), IngestError> {
     let (now, first) = (now_us(), gap.first());
-    let mut batch = EventBatch::new(now / 1000);
+    let mut batch = EventBatch::new(lake, now / 1000);
     let row = row(feed, origin, gap, on_gap, now);
     match (gap.start, on_gap) {
         (Start::Lost { low, .. }, OnGap::Continue) => batch.lost(origin, (first - 1, low - 1), row)?,
@@ -83,7 +83,7 @@ pub(crate) fn record(lake: &Lake, feed: &Feed, origin: &Origin, gap: &Gap, on_ga
             batch.lost(&aside, (first - 1, first), row)?;
         }
     }
-    match batch.seal(lake, now / 1000)?.commit(&events::open(lake)?)? {
+    match batch.seal(now / 1000)?.commit(&events::open(lake)?)? {
         CommitOutcome::Committed { .. } | CommitOutcome::AlreadyCommitted => Ok(()),
         CommitOutcome::Refused(decision) => {
             tracing::warn!(?decision, "another worker goes on after the gap");

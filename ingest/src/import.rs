@@ -103,7 +103,7 @@ impl Import<'_> {
         let policy = FlushPolicy { age_ms: i64::MAX, ..FlushPolicy::default() };
         let before = events::position(&self.table, origin);
         let mut taken = before.unwrap_or(-1);
-        let mut batch = EventBatch::new(now_us() / 1000);
+        let mut batch = EventBatch::new(self.lake, now_us() / 1000);
         for (offset, record) in records.enumerate() {
             let (offset, payload) = (i64::try_from(offset).unwrap_or(i64::MAX), record?);
             self.bytes += payload.len() as u64;
@@ -139,7 +139,7 @@ impl Import<'_> {
         if batch.is_empty() {
             return Ok(());
         }
-        let sealed = batch.seal(self.lake, now_us() / 1000)?;
+        let sealed = batch.seal(now_us() / 1000)?;
         match sealed.commit(&self.table)? {
             CommitOutcome::Committed { .. } => {
                 self.counts += sealed.counts();

@@ -13,7 +13,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use lake::events::{self, Counts, EventBatch};
+use lake::events::{self, Counts, EventBatch, Origin};
 use lake::follow::{self, Follower};
 use lake::table::{CommitOutcome, Table};
 use lake::{Lake, LakeError};
@@ -27,7 +27,7 @@ use crate::broker::{POLL, decode, end_offsets, is_out_of_range, report, seek};
 use crate::gap::{self, OnGap};
 use crate::start::Start;
 use crate::summary::Summary;
-use crate::{IngestError, WorkerConfig, now_us};
+use crate::{Feed, IngestError, WorkerConfig, now_us};
 
 /// How often copies are decided while a worker runs.
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
@@ -54,12 +54,13 @@ pub fn run(lake: &Lake, config: &WorkerConfig, stop: &AtomicBool) -> Result<Summ
         config,
         table,
         shared,
-        batch: EventBatch::new(now_us() / 1000),
+        batch: EventBatch::new(lake, now_us() / 1000),
         batch_since_us: now_us(),
         next: BTreeMap::new(),
         done: Run::default(),
         last_record_us: now_us(),
         ends_seen: 0,
+        reading: None,
     };
     let ended = AtomicBool::new(false);
     std::thread::scope(|scope| {
@@ -125,6 +126,27 @@ struct Worker<'a> {
     done: Run,
     last_record_us: i64,
     ends_seen: usize,
+    /// Of the last record.
+    reading: Option<Reading<'a>>,
+}
+
+/// A partition with all of its names: made once for all records that come from it in a row.
+struct Reading<'a> {
+    key: (String, i32),
+    feed: &'a Feed,
+    origin: Origin,
+}
+
+impl<'a> Reading<'a> {
+    fn of(config: &'a WorkerConfig, message: &BorrowedMessage<'_>) -> Option<Self> {
+        let feed = config.feeds.iter().find(|feed| feed.topic == message.topic())?;
+        let key = (message.topic().to_owned(), message.partition());
+        Some(Self { key, feed, origin: origin(config, feed, message.partition()) })
+    }
+
+    fn is_of(&self, message: &BorrowedMessage<'_>) -> bool {
+        self.key.1 == message.partition() && self.key.0 == message.topic()
+    }
 }
 
 impl Worker<'_> {
@@ -212,18 +234,23 @@ impl Worker<'_> {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), IngestError> {
-        let key = (message.topic().to_owned(), message.partition());
-        let Some(next) = self.next.get_mut(&key) else { return Ok(()) };
-        let Some(feed) = self.config.feeds.iter().find(|f| f.topic == message.topic()) else { return Ok(()) };
+        self.reading.take_if(|reading| !reading.is_of(message));
+        let Some(reading) = self.reading.take().or_else(|| Reading::of(self.config, message)) else { return Ok(()) };
+        let result = self.take_of(&reading, message);
+        self.reading = Some(reading);
+        result
+    }
+
+    fn take_of(&mut self, reading: &Reading<'_>, message: &BorrowedMessage<'_>) -> Result<(), IngestError> {
+        let Some(next) = self.next.get_mut(&reading.key) else { return Ok(()) };
         if message.offset() < *next {
             return Ok(());
         }
         if self.batch.is_empty() {
             self.batch_since_us = now_us();
         }
-        let origin = origin(self.config, feed, message.partition());
-        let rows = decode(self.lake, feed, &origin, message);
-        self.batch.push(&origin, *next - 1, message.offset(), rows)?;
+        let rows = decode(self.lake, reading.feed, &reading.origin, message);
+        self.batch.push(&reading.origin, *next - 1, message.offset(), rows)?;
         *next = message.offset() + 1;
         self.last_record_us = now_us();
         Ok(())
@@ -235,7 +262,7 @@ impl Worker<'_> {
         }
         let now_ms = now_us() / 1000;
         let next = self.batch.next(now_ms);
-        let sealed = std::mem::replace(&mut self.batch, next).seal(self.lake, now_ms)?;
+        let sealed = std::mem::replace(&mut self.batch, next).seal(now_ms)?;
         let mut wait = Duration::from_millis(100);
         let outcome = loop {
             match sealed.commit(&self.table) {

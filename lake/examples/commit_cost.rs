@@ -18,7 +18,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let origin = Origin { stream: "bench".into(), incarnation: "1".into(), partition: 0 };
     let mut times_us = Vec::new();
     for offset in 0..COMMITS {
-        let mut batch = EventBatch::new(offset);
+        let mut batch = EventBatch::new(&lake, offset);
         let row = Row {
             row_kind: Some("event".into()),
             ingest_date: Some(20_000),
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         };
         batch.push(&origin, offset - 1, offset, vec![Box::new(row)])?;
         let start = Instant::now();
-        batch.seal(&lake, offset)?.commit(&table)?;
+        batch.seal(offset)?.commit(&table)?;
         times_us.push(start.elapsed().as_micros());
     }
     let median = |part: &[u128]| {

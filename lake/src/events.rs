@@ -1,8 +1,9 @@
 //! Batches of events: collected, sealed, and committed exactly once.
 //!
 //! An [`EventBatch`] takes whole records in the order they came, remembers the range of offsets of each
-//! partition, and becomes one commit: Parquet files by `(row_kind, ingest_date)` sorted by
-//! `(tenant, event_time)`, one transaction for each partition, and the seal.
+//! partition, and becomes one commit: Parquet files by `(row_kind, ingest_date)`, one transaction for each partition, and
+//! the seal. Rows are hashed and written to their files a chunk at a time while the chunk is near the processor; so a batch
+//! stands in memory as the compressed files it will be. Their order is that of arrival: merging sorts them.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,23 +13,25 @@ use ledger::{Range, Seal};
 use schemas::batch::{Room, RowsBuilder, events_schema};
 use schemas::columns::{Row, name};
 use schemas::decode::EVENT;
+use schemas::keys::Keys;
 
 use crate::decide::Step;
-use crate::layout::{data_file, parse_position_txn, position_txn};
+use crate::growing_files::GrowingFiles;
+use crate::layout::{parse_position_txn, position_txn};
 use crate::leaves::leaf_hashes;
 use crate::parquet_file::Logged;
-use crate::table::{CommitOutcome, CommitRequest, DataFile, Table, TableFile, TableSpec, random_id};
-use crate::{Lake, LakeError, TableName, file_rows};
+use crate::table::{CommitOutcome, CommitRequest, Table, TableFile, TableSpec, random_id};
+use crate::{Lake, LakeError, TableName};
 
 /// Partition columns of `events`.
-const PARTITION_COLUMNS: &[&str] = &[name::row_kind, name::ingest_date];
+pub(crate) const PARTITION_COLUMNS: &[&str] = &[name::row_kind, name::ingest_date];
 /// Columns of `events` with statistics: none of them sensitive.
 pub(crate) const STATS_COLUMNS: &str = "event_time,ingest_time,offset";
 
 /// What a row takes in memory besides its payload, roughly, bytes.
 const ROW_BYTES: usize = 3072;
-/// Rows are built in chunks of about this size: builders double, and a chunk that is closed has no room to spare.
-const CHUNK_BYTES: usize = 8 << 20;
+/// Rows are built, hashed and written in chunks of about this size, which the cache of a core holds.
+const CHUNK_BYTES: usize = 2 << 20;
 
 /// Which part of which stream.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -81,13 +84,16 @@ impl std::ops::AddAssign for Counts {
 /// Records on their way to one commit.
 #[derive(Debug)]
 pub struct EventBatch {
+    keys: Arc<Keys>,
     batch_id: String,
     rows: RowsBuilder,
     /// Bytes of the rows in `rows`.
     open_bytes: usize,
     /// What the last chunk took, be it of this batch or of the one before.
     room: Option<Room>,
-    chunks: Vec<RecordBatch>,
+    files: GrowingFiles,
+    /// Of the rows of all chunks that were closed.
+    leaves: Vec<ledger::Hash>,
     /// Of each row, in the order pushed: the number of its origin, its offset and its index.
     order: Vec<(usize, i64, usize)>,
     ranges: Vec<(Origin, i64, i64)>,
@@ -96,14 +102,20 @@ pub struct EventBatch {
 }
 
 impl EventBatch {
-    /// An empty batch.
-    pub fn new(now_ms: i64) -> Self {
+    /// An empty batch for a lake.
+    pub fn new(lake: &Lake, now_ms: i64) -> Self {
+        Self::with_keys(lake.shared_keys(), now_ms)
+    }
+
+    fn with_keys(keys: Arc<Keys>, now_ms: i64) -> Self {
         Self {
+            keys,
             batch_id: random_id(now_ms),
             rows: RowsBuilder::default(),
             open_bytes: 0,
             room: None,
-            chunks: Vec::new(),
+            files: GrowingFiles::default(),
+            leaves: Vec::new(),
             order: Vec::new(),
             ranges: Vec::new(),
             counts: Counts::default(),
@@ -113,8 +125,8 @@ impl EventBatch {
 
     /// The batch that comes after this one: empty, and after a large one with room for rows like its rows.
     pub fn next(&self, now_ms: i64) -> Self {
-        let room = if self.chunks.is_empty() { None } else { self.room.clone() };
-        Self { room, ..Self::new(now_ms) }
+        let room = if self.leaves.is_empty() { None } else { self.room.clone() };
+        Self { room, ..Self::with_keys(Arc::clone(&self.keys), now_ms) }
     }
 
     /// Takes one record with its rows. `before` is the last offset that counts as taken already: the range
@@ -188,7 +200,9 @@ impl EventBatch {
         if !rows.is_empty() {
             let chunk = rows.finish().map_err(|e| LakeError::Rows(Box::new(e)))?;
             self.room = Some(Room::of(&chunk));
-            self.chunks.push(chunk);
+            let leaves = leaf_hashes(&chunk, &self.keys);
+            self.files.write(&with_leaves(&chunk, &leaves)?)?;
+            self.leaves.extend(leaves);
         }
         Ok(())
     }
@@ -212,18 +226,12 @@ impl EventBatch {
     ///
     /// # Errors
     /// When the rows cannot be built or encoded.
-    pub fn seal(mut self, lake: &Lake, now_ms: i64) -> Result<SealedBatch, LakeError> {
+    pub fn seal(mut self, now_ms: i64) -> Result<SealedBatch, LakeError> {
         self.close_chunk()?;
-        let mut leaves = Vec::with_capacity(self.order.len());
-        for chunk in &mut self.chunks {
-            let of_chunk = leaf_hashes(chunk, lake.keys());
-            *chunk = with_leaves(chunk, &of_chunk)?;
-            leaves.extend(of_chunk);
-        }
-        let mut order: Vec<usize> = (0..leaves.len()).collect();
+        let mut order: Vec<usize> = (0..self.leaves.len()).collect();
         let place = |i: usize| (&self.ranges[self.order[i].0].0, self.order[i].1, self.order[i].2);
         order.sort_by(|a, b| place(*a).cmp(&place(*b)));
-        let ordered: Vec<ledger::Hash> = order.iter().map(|i| leaves[*i]).collect();
+        let ordered: Vec<ledger::Hash> = order.iter().map(|i| self.leaves[*i]).collect();
         self.ranges.sort_unstable_by(|a, b| a.0.cmp(&b.0));
         let ranges = self.ranges.iter().map(|(origin, from, to)| Range {
             stream: origin.stream.clone(),
@@ -242,7 +250,7 @@ impl EventBatch {
             ranges: ranges.collect(),
         };
         let steps = self.ranges.iter().map(|(origin, from, to)| Step { app_id: origin.txn(), from: *from, to: *to }).collect();
-        let files = data_files(&self.chunks, &self.batch_id)?;
+        let files = self.files.finish(&self.batch_id)?;
         let request = CommitRequest { files, steps, seal: Some(seal.print()), operation: "STREAMING UPDATE", replaces: None, now_ms };
         Ok(SealedBatch { request, batch_id: self.batch_id, counts: self.counts })
     }
@@ -349,17 +357,4 @@ fn with_leaves(batch: &RecordBatch, leaves: &[ledger::Hash]) -> Result<RecordBat
     let mut columns = batch.columns().to_vec();
     columns[index] = Arc::new(BinaryArray::from_iter_values(leaves)) as ArrayRef;
     RecordBatch::try_new(batch.schema(), columns).map_err(|e| LakeError::Rows(Box::new(e)))
-}
-
-/// One file for each `(row_kind, ingest_date)`, sorted by `(tenant, event_time)`.
-fn data_files(chunks: &[RecordBatch], batch_id: &str) -> Result<Vec<DataFile>, LakeError> {
-    let places = file_rows::places(chunks);
-    let mut files = Vec::new();
-    for (number, rows) in file_rows::files(&places).enumerate() {
-        let (bytes, stats) = rows.encode(chunks, PARTITION_COLUMNS, STATS_COLUMNS)?;
-        let day = chrono::DateTime::from_timestamp(i64::from(rows.day) * 86_400, 0).unwrap_or_default().format("%Y-%m-%d").to_string();
-        let partition = vec![(name::row_kind.to_owned(), rows.kind.to_owned()), (name::ingest_date.to_owned(), day)];
-        files.push(DataFile { path: data_file(&partition, batch_id, number), partition, bytes, stats });
-    }
-    Ok(files)
 }

@@ -218,7 +218,7 @@ mod tests {
     /// Ten calls and decisions, of which the last comes twice; even ones name a tool.
     fn commit(lake: &Lake, first: i64) {
         let origin = Origin { stream: "t".into(), incarnation: "1".into(), partition: 0 };
-        let mut batch = EventBatch::new(0);
+        let mut batch = EventBatch::new(lake, 0);
         for offset in first..first + 10 {
             let n = offset.min(first + 8);
             let text = |text: &str| Some(text.to_owned());
@@ -240,7 +240,7 @@ mod tests {
             };
             batch.push(&origin, offset - 1, offset, vec![Box::new(row)]).unwrap();
         }
-        batch.seal(lake, 0).unwrap().commit(&events::open(lake).unwrap()).unwrap();
+        batch.seal(0).unwrap().commit(&events::open(lake).unwrap()).unwrap();
     }
 
     #[tokio::test]

@@ -7,9 +7,10 @@
 //! Values: text and bytes as they are; integers, times and dates as eight bytes big-endian (so widening a
 //! type keeps leaves valid); floats as their bits; lists and structs with counts and null marks.
 
-use arrow::array::{Array, ArrayRef, AsArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use ledger::{Hash, LeafBuilder, commit_field, field_salt};
+use ledger::{FieldName, Hash, LeafBuilder, commit_field, field_salt};
 use schemas::COLUMNS;
 use schemas::columns::name;
 use schemas::keys::Keys;
@@ -17,34 +18,85 @@ use sha2::{Digest, Sha256};
 
 /// Leaves of all rows, in row order.
 pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
-    let mut columns: Vec<(&str, bool, &ArrayRef)> = COLUMNS
+    let mut columns: Vec<Column<'_>> = COLUMNS
         .iter()
         .filter(|column| column.name != name::leaf_hash && column.name != name::raw_payload)
-        .filter_map(|column| Some((column.name, column.sensitive, batch.column_by_name(column.name)?)))
+        .filter_map(|column| Some((column, batch.column_by_name(column.name)?)))
         // Most columns of most batches are empty.
-        .filter(|(.., values)| values.null_count() < values.len())
+        .filter(|(_, values)| values.null_count() < values.len())
+        .map(|(column, values)| Column::of(column, values))
         .collect();
-    columns.sort_unstable_by_key(|(name, ..)| *name);
+    columns.sort_unstable_by_key(|column| column.name);
     let names = RowNames::of(batch);
     let (mut leaf, mut scratch) = (LeafBuilder::default(), Vec::new());
     (0..batch.num_rows())
         .map(|row| {
             let mut row_salt = None;
-            for (name, sensitive, column) in &columns {
-                if column.is_null(row) {
-                    continue;
-                }
-                let value = bytes_of(column, row, &mut scratch);
-                if *sensitive {
+            for column in columns.iter().filter(|column| column.nulls.is_none_or(|nulls| nulls.is_valid(row))) {
+                let value = column.values.bytes_of(row, &mut scratch);
+                if column.is_sensitive {
                     let row_salt = row_salt.get_or_insert_with(|| keys.row_salt(&names.of_row(row)));
-                    leaf.commitment(name, &commit_field(name, &field_salt(row_salt, name), value));
+                    let salt = field_salt(row_salt, &column.field);
+                    leaf.commitment(&column.field, &commit_field(&column.field, &salt, value));
                 } else {
-                    leaf.plain(name, value);
+                    leaf.plain(&column.field, value);
                 }
             }
             leaf.finish()
         })
         .collect()
+}
+
+/// A column that is not empty.
+struct Column<'b> {
+    name: &'static str,
+    field: FieldName,
+    is_sensitive: bool,
+    nulls: Option<&'b NullBuffer>,
+    values: Values<'b>,
+}
+
+impl<'b> Column<'b> {
+    fn of(column: &schemas::Column, values: &'b ArrayRef) -> Self {
+        let schemas::Column { name, sensitive, .. } = *column;
+        Self { name, field: FieldName::new(name), is_sensitive: sensitive, nulls: values.nulls(), values: Values::of(values.as_ref()) }
+    }
+}
+
+/// The values of a column, by what most are: asked for its type once, not for each row.
+enum Values<'b> {
+    Text(&'b StringArray),
+    Bytes(&'b BinaryArray),
+    Long(&'b [i64]),
+    Int(&'b [i32]),
+    Other(&'b dyn Array),
+}
+
+impl<'b> Values<'b> {
+    fn of(array: &'b dyn Array) -> Self {
+        match array.data_type() {
+            DataType::Utf8 => Self::Text(array.as_string()),
+            DataType::Binary => Self::Bytes(array.as_binary()),
+            DataType::Int64 => Self::Long(array.as_primitive::<Int64Type>().values()),
+            DataType::Timestamp(..) => Self::Long(array.as_primitive::<TimestampMicrosecondType>().values()),
+            DataType::Int32 => Self::Int(array.as_primitive::<Int32Type>().values()),
+            DataType::Date32 => Self::Int(array.as_primitive::<Date32Type>().values()),
+            _ => Self::Other(array),
+        }
+    }
+
+    /// The bytes of a value: as they stand, where they do, for some are long.
+    fn bytes_of<'a>(&'a self, row: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
+        scratch.clear();
+        match self {
+            Self::Text(texts) => return texts.value(row).as_bytes(),
+            Self::Bytes(bytes) => return bytes.value(row),
+            Self::Long(numbers) => long(numbers[row], scratch),
+            Self::Int(numbers) => long(numbers[row].into(), scratch),
+            Self::Other(array) => encode(*array, row, scratch),
+        }
+        scratch
+    }
 }
 
 /// Whether the bytes kept of a row are those whose hash its leaf holds: both are there, or neither.
@@ -82,19 +134,6 @@ impl<'b> RowNames<'b> {
         let offset = self.offset.map_or(0, |c| c.value(row));
         let (stream, incarnation) = (text(self.stream), text(self.incarnation));
         format!("{stream}\0{incarnation}\0{}\0{offset}\0{}", int(self.partition), int(self.record_index))
-    }
-}
-
-/// The bytes of a value: as they stand, where they do, for a payload is long.
-fn bytes_of<'a>(array: &'a dyn Array, row: usize, scratch: &'a mut Vec<u8>) -> &'a [u8] {
-    match array.data_type() {
-        DataType::Utf8 => array.as_string::<i32>().value(row).as_bytes(),
-        DataType::Binary => array.as_binary::<i32>().value(row),
-        _ => {
-            scratch.clear();
-            encode(array, row, scratch);
-            scratch
-        }
     }
 }
 

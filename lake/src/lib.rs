@@ -24,6 +24,7 @@ mod file_rows;
 mod first_arrivals;
 pub mod follow;
 pub mod functions;
+mod growing_files;
 mod held;
 mod identity;
 pub mod joined;
@@ -182,6 +183,11 @@ impl Lake {
     /// Keys of the lake.
     pub fn keys(&self) -> &Keys {
         &self.keys
+    }
+
+    /// The same, for one who lives on its own.
+    pub(crate) fn shared_keys(&self) -> Arc<Keys> {
+        Arc::clone(&self.keys)
     }
 
     /// A table with its schema; made on its first commit.

@@ -191,9 +191,10 @@ async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) ->
     let adds: Vec<_> = group.iter().map(|f| f.add.clone()).collect();
     let read = snapshot::read_without(table, adds, table.spec().partition_columns).await;
     let batches = read.map_err(|e| LakeError::Rows(Box::new(e)))?;
-    let places = file_rows::places(&batches);
-    let Some(rows) = file_rows::files(&places).next() else { return Ok(None) };
-    let (bytes, stats) = rows.encode(&batches, &[], table.spec().stats_columns)?;
+    if batches.iter().all(|batch| batch.num_rows() == 0) {
+        return Ok(None);
+    }
+    let (bytes, stats) = file_rows::encode(&batches, table.spec().stats_columns)?;
     let partition: Vec<(String, String)> =
         group[0].add.partition_values.iter().filter_map(|(k, v)| Some((k.clone(), v.clone()?))).collect();
     let partition =

@@ -25,6 +25,22 @@ pub struct Commitment {
     pub hash: Hash,
 }
 
+/// A column's name as leaves hold it, `len16(name) name`: made once for the leaves of many rows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FieldName(Vec<u8>);
+
+impl FieldName {
+    /// Of a column of this name.
+    pub fn new(name: &str) -> Self {
+        let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes();
+        Self([&length, name.as_bytes()].concat())
+    }
+
+    fn name(&self) -> &[u8] {
+        &self.0[2..]
+    }
+}
+
 /// Builds leaves, one after the other; fields must come in ascending order of their names.
 #[derive(Debug, Clone)]
 pub struct LeafBuilder {
@@ -40,17 +56,16 @@ impl Default for LeafBuilder {
 
 impl LeafBuilder {
     /// Adds a plain field.
-    pub fn plain(&mut self, name: &str, value: &[u8]) {
-        self.plain.extend_from_slice(&length16(name));
-        self.plain.extend_from_slice(name.as_bytes());
+    pub fn plain(&mut self, name: &FieldName, value: &[u8]) {
+        self.plain.reserve(name.0.len() + 4 + value.len());
+        self.plain.extend_from_slice(&name.0);
         self.plain.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
         self.plain.extend_from_slice(value);
     }
 
     /// Adds a sensitive field by its commitment, which is all that a redacted row still has.
-    pub fn commitment(&mut self, name: &str, commitment: &Hash) {
-        self.commitments.extend_from_slice(&length16(name));
-        self.commitments.extend_from_slice(name.as_bytes());
+    pub fn commitment(&mut self, name: &FieldName, commitment: &Hash) {
+        self.commitments.extend_from_slice(&name.0);
         self.commitments.extend_from_slice(commitment);
     }
 
@@ -65,18 +80,14 @@ impl LeafBuilder {
 }
 
 /// Salt of one field of a row. It tells nothing of the salts of the row's other fields.
-pub fn field_salt(row_salt: &Hash, name: &str) -> Salt {
-    let hash = digest(&[&[0x73], row_salt, name.as_bytes()]);
+pub fn field_salt(row_salt: &Hash, name: &FieldName) -> Salt {
+    let hash = digest(&[&[0x73], row_salt, name.name()]);
     std::array::from_fn(|i| hash[i])
 }
 
 /// Salted commitment to one sensitive field. Without the salt a low-entropy value cannot be guessed.
-pub fn commit_field(name: &str, salt: &Salt, value: &[u8]) -> Hash {
-    digest(&[&[0x66], &length16(name), name.as_bytes(), salt, value])
-}
-
-fn length16(name: &str) -> [u8; 2] {
-    u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes()
+pub fn commit_field(name: &FieldName, salt: &Salt, value: &[u8]) -> Hash {
+    digest(&[&[0x66], &name.0, salt, value])
 }
 
 #[cfg(test)]
@@ -85,8 +96,11 @@ mod tests {
 
     fn leaf(fields: &[(&str, &str)], sensitive: &[(&str, &str)]) -> Hash {
         let mut builder = LeafBuilder::default();
-        fields.iter().for_each(|(n, v)| builder.plain(n, v.as_bytes()));
-        sensitive.iter().for_each(|(n, v)| builder.commitment(n, &commit_field(n, &[1; 16], v.as_bytes())));
+        fields.iter().for_each(|(n, v)| builder.plain(&FieldName::new(n), v.as_bytes()));
+        for (name, value) in sensitive {
+            let name = FieldName::new(name);
+            builder.commitment(&name, &commit_field(&name, &[1; 16], value.as_bytes()));
+        }
         builder.finish()
     }
 
@@ -100,10 +114,11 @@ mod tests {
 
     #[test]
     fn a_redacted_field_leaves_the_leaf_valid() {
-        let commitment = commit_field("c", &[1; 16], b"3");
+        let name = FieldName::new("c");
+        let commitment = commit_field(&name, &[1; 16], b"3");
         let mut redacted = LeafBuilder::default();
-        redacted.plain("a", b"1");
-        redacted.commitment("c", &commitment);
+        redacted.plain(&FieldName::new("a"), b"1");
+        redacted.commitment(&name, &commitment);
         assert_eq!(leaf(&[("a", "1")], &[("c", "3")]), redacted.finish());
     }
 }

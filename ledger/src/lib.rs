@@ -14,7 +14,7 @@ mod seal;
 mod sha;
 mod tree;
 
-pub use leaf::{Commitment, LeafBuilder, Salt, commit_field, field_salt};
+pub use leaf::{Commitment, FieldName, LeafBuilder, Salt, commit_field, field_salt};
 pub use seal::{Range, SEAL_FORMAT, Seal, SealError};
 pub use tree::{inclusion_proof, node_hash, root, verify_inclusion};
 

@@ -1,21 +1,26 @@
 //! Texts behind an encoding: what a text says once URL encoding and Base64 are taken off, to a depth.
 //!
 //! For finding secrets that a caller wrapped up. Not for reading: what is found there is never mapped. Limits: three
-//! layers, Base64 from 24 to 65,536 characters, as a whole text or as one word of it.
+//! layers, Base64 from 22 to 65,536 characters without padding, as a whole text or as one word of it.
+
+use std::ops::Range;
 
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use memchr::memchr;
+use memchr::{memchr, memchr_iter};
 use percent_encoding::percent_decode_str;
 
-use crate::run::holds_run;
+use crate::run::{ByteSet, runs};
 
 const MAX_LAYERS: usize = 3;
-const MIN_BASE64: usize = 24;
+/// Characters of the shortest Base64, without its padding.
+const MIN_BASE64: usize = 22;
 const MAX_BASE64: usize = 65_536;
-/// Characters of the shortest Base64 without its padding.
-const MIN_RUN: usize = MIN_BASE64 - 2;
+/// Characters that show whether there can be text behind: all that are there are decoded only where it can.
+const SAMPLE: usize = 24;
+/// Bytes of either alphabet of Base64 (RFC 4648 clauses 4 and 5), padding aside.
+static BASE64: ByteSet = ByteSet::new(b"0123456789+/-_", true);
 
 const LENIENT: GeneralPurposeConfig =
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent).with_decode_allow_trailing_bits(true);
@@ -25,6 +30,12 @@ const URL_SAFE: GeneralPurpose = GeneralPurpose::new(&alphabet::URL_SAFE, LENIEN
 /// Whether a text says something of this kind behind at least one layer.
 pub(crate) fn hides(text: &str, is_found: &impl Fn(&str) -> bool) -> bool {
     hides_below(text, is_found, MAX_LAYERS)
+}
+
+/// Where bytes may hold a text behind an encoding: [`hides`] finds nothing in a text that reaches into none of these.
+pub(crate) fn spots(bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+    spots.extend(memchr_iter(b'%', bytes).map(|at| at..at + 1));
+    spots.extend(runs(bytes, MIN_BASE64, &BASE64));
 }
 
 /// A text with what `instead` says in the place of its words; `None` when nothing changes.
@@ -62,25 +73,26 @@ fn is_between(c: char) -> bool {
     c.is_whitespace() || matches!(c, ',' | ';' | ':' | '"' | '\'' | '&')
 }
 
-/// Words that may be Base64. A text without a run of its characters has none.
+/// Runs of the alphabet that end a word, padding aside, and begin it or stand behind a `=` of it (`name=`): those may be Base64.
 fn words(text: &str) -> impl Iterator<Item = &str> {
-    let words = holds_run(text.as_bytes(), MIN_RUN, is_base64).then(|| text.split(is_between));
-    words.into_iter().flatten().filter(|word| (MIN_BASE64..=MAX_BASE64).contains(&word.len()))
-}
-
-/// Whether a byte is of either alphabet of Base64 (RFC 4648 clauses 4 and 5), padding aside.
-fn is_base64(byte: u8) -> bool {
-    byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/' | b'-' | b'_')
+    let is_word = |run: &Range<usize>| {
+        let (before, after) = (&text[..run.start], text[run.end..].trim_start_matches('='));
+        run.len() <= MAX_BASE64
+            && before.chars().next_back().is_none_or(|c| is_between(c) || c == '=')
+            && after.chars().next().is_none_or(is_between)
+    };
+    runs(text.as_bytes(), MIN_BASE64, &BASE64).filter(is_word).map(|run| &text[run])
 }
 
 fn without_base64(word: &str) -> Option<String> {
-    // After `name=`; padding is at the end only.
-    let word = word.trim_end_matches('=').rsplit('=').next().filter(|rest| rest.len() >= MIN_RUN)?;
-    if !word.bytes().all(is_base64) {
+    let engine = if word.contains(['-', '_']) { &URL_SAFE } else { &STANDARD };
+    let mut sample = [0; SAMPLE];
+    let length = engine.decode_slice(&word[..word.len().min(SAMPLE)], &mut sample).ok()?;
+    // Cut within a character it would have no length of an error.
+    if std::str::from_utf8(&sample[..length]).is_err_and(|error| error.error_len().is_some()) {
         return None;
     }
-    let bytes = STANDARD.decode(word).or_else(|_| URL_SAFE.decode(word)).ok()?;
-    String::from_utf8(bytes).ok()
+    String::from_utf8(engine.decode(word).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -31,6 +31,7 @@ pub mod redact;
 pub mod reject;
 mod run;
 mod secrets;
+mod spots;
 pub mod time;
 mod way;
 

@@ -8,19 +8,25 @@
 //! Not for: names, addresses and dates, which have no form. Digits of other scripts than Latin are not read.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
 
 use crate::iban;
 use crate::privacy::Kind;
-use crate::run::holds_run;
+use crate::run::{ByteSet, runs};
 
 /// Shortest run of digits and separators that is a number: an SSN; with phones `+` and 8 digits.
 const MIN_RUN: usize = 11;
 const MIN_PHONE_RUN: usize = 9;
 /// Shortest IBAN.
 const MIN_IBAN: usize = 15;
+
+/// Bytes that may stand in a number as it is written.
+static OF_NUMBER: ByteSet = ByteSet::new(b"0123456789 -.+()\xc2\xa0", false);
+/// Bytes that may stand in an IBAN as it is written.
+static OF_IBAN: ByteSet = ByteSet::new(b"0123456789 -.+\xc2\xa0", true);
 
 /// The ways that digits of a card are grouped.
 const CARD_GROUPS: &[&[usize]] = &[&[4, 4, 4, 4, 3], &[4, 4, 4, 4], &[4, 6, 5], &[4, 6, 4]];
@@ -33,23 +39,34 @@ static MAIL: LazyLock<Regex> = LazyLock::new(|| {
 /// Something found: where it ends, and how it is written the one way.
 type Found = (usize, String);
 
-/// Whether bytes may hold something of these kinds: cheap, and never wrong when it says no.
-pub(crate) fn may_hold(kinds: &[Kind], bytes: &[u8]) -> bool {
-    let run = kinds.iter().filter_map(|kind| match kind {
+/// Where bytes may hold something of these kinds: [`replaced`] finds nothing in a text that reaches into none of these.
+pub(crate) fn spots(kinds: &[Kind], bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+    if kinds.contains(&Kind::Mail) {
+        spots.extend(memchr::memchr_iter(b'@', bytes).map(|at| at..at + 1));
+    }
+    if kinds.contains(&Kind::Iban) {
+        spots.extend(runs(bytes, MIN_IBAN, &OF_IBAN));
+    }
+    if let Some(length) = shortest_number(kinds) {
+        spots.extend(runs(bytes, length, &OF_NUMBER));
+    }
+}
+
+/// The shortest run of a number of these kinds: one look for all of them.
+fn shortest_number(kinds: &[Kind]) -> Option<usize> {
+    let run = |kind: &Kind| match kind {
         Kind::Card | Kind::Ssn => Some(MIN_RUN),
         Kind::Phone => Some(MIN_PHONE_RUN),
         Kind::Iban | Kind::Mail => None,
-    });
-    // One look for all numbers.
-    run.min().is_some_and(|length| holds_run(bytes, length, is_of_number))
-        || (kinds.contains(&Kind::Iban) && bytes.len() >= MIN_IBAN)
-        || (kinds.contains(&Kind::Mail) && memchr::memchr(b'@', bytes).is_some())
+    };
+    kinds.iter().filter_map(run).min()
 }
 
 /// The text with `take` in the place of everything of these kinds; borrowed when there is nothing.
 pub(crate) fn replaced<'t>(kinds: &[Kind], text: &'t str, take: &impl Fn(Kind, &str) -> String) -> Cow<'t, str> {
     let mut text = Cow::Borrowed(text);
     if kinds.contains(&Kind::Mail)
+        && text.contains('@')
         && let Cow::Owned(changed) = MAIL.replace_all(&text, |found: &regex::Captures<'_>| take(Kind::Mail, &found[0].to_lowercase()))
     {
         text = Cow::Owned(changed);
@@ -62,16 +79,22 @@ pub(crate) fn replaced<'t>(kinds: &[Kind], text: &'t str, take: &impl Fn(Kind, &
 
 fn numbers_replaced(kinds: &[Kind], text: &str, take: &impl Fn(Kind, &str) -> String) -> Option<String> {
     let bytes = text.as_bytes();
-    let (mut out, mut copied, mut at) = (String::new(), 0, 0);
-    while at < bytes.len() {
-        let starts = matches!(bytes[at], b'+' | b'(') || (bytes[at].is_ascii_alphanumeric() && !is_word(bytes, at.checked_sub(1)));
-        match starts.then(|| number_at(kinds, bytes, at)).flatten() {
-            Some((kind, (end, value))) => {
-                out.push_str(&text[copied..at]);
-                out.push_str(&take(kind, &value));
-                (copied, at) = (end, end);
+    let ibans = kinds.contains(&Kind::Iban).then_some(0..bytes.len());
+    // A text of IBANs is looked through as a whole, and its numbers with it.
+    let numbers = shortest_number(kinds).filter(|_| ibans.is_none()).map(|length| runs(bytes, length, &OF_NUMBER));
+    let (mut out, mut copied) = (String::new(), 0);
+    for run in ibans.into_iter().chain(numbers.into_iter().flatten()) {
+        let mut at = run.start.max(copied);
+        while at < run.end {
+            let starts = matches!(bytes[at], b'+' | b'(') || (bytes[at].is_ascii_alphanumeric() && !is_word(bytes, at.checked_sub(1)));
+            match starts.then(|| number_at(kinds, bytes, at)).flatten() {
+                Some((kind, (end, value))) => {
+                    out.push_str(&text[copied..at]);
+                    out.push_str(&take(kind, &value));
+                    (copied, at) = (end, end);
+                }
+                None => at += 1,
             }
-            None => at += 1,
         }
     }
     (copied > 0).then(|| out + &text[copied..])
@@ -88,11 +111,6 @@ fn number_at(kinds: &[Kind], bytes: &[u8], at: usize) -> Option<(Kind, Found)> {
         };
         Some((*kind, found?))
     })
-}
-
-/// Whether a byte may stand in a number as it is written.
-fn is_of_number(byte: u8) -> bool {
-    byte.is_ascii_digit() || matches!(byte, b' ' | b'-' | b'.' | b'+' | b'(' | b')' | 0xc2 | 0xa0)
 }
 
 fn is_word(bytes: &[u8], at: Option<usize>) -> bool {
@@ -120,7 +138,7 @@ fn separator(bytes: &[u8]) -> Option<usize> {
 
 /// Digits in exactly these groups with one separator between them.
 fn grouped(bytes: &[u8], start: usize, groups: &[usize]) -> Option<Found> {
-    let (mut at, mut digits, mut between) = (start, String::new(), None);
+    let (mut at, mut between) = (start, None);
     for (number, length) in groups.iter().enumerate() {
         if number > 0 {
             let here = bytes.get(at..at + separator(bytes.get(at..)?)?)?;
@@ -129,14 +147,13 @@ fn grouped(bytes: &[u8], start: usize, groups: &[usize]) -> Option<Found> {
             }
             at += here.len();
         }
-        let group = bytes.get(at..at + length)?;
-        if !group.iter().all(u8::is_ascii_digit) {
+        if !bytes.get(at..at + length)?.iter().all(u8::is_ascii_digit) {
             return None;
         }
-        digits.extend(group.iter().map(|b| char::from(*b)));
         at += length;
     }
-    (!is_word(bytes, Some(at))).then_some((at, digits))
+    let digits = || bytes[start..at].iter().filter(|b| b.is_ascii_digit()).map(|b| char::from(*b)).collect();
+    (!is_word(bytes, Some(at))).then(|| (at, digits()))
 }
 
 fn card(bytes: &[u8], start: usize) -> Option<Found> {
@@ -266,7 +283,9 @@ mod tests {
         let changed = matches!(replaced(&[kind], text, &take), Cow::Owned(_));
         let values = values.into_inner();
         assert_eq!(changed, !values.is_empty(), "{text}");
-        assert!(values.is_empty() || may_hold(&[kind], text.as_bytes()), "{text} is held for plain");
+        let mut at = Vec::new();
+        spots(&[kind], text.as_bytes(), &mut at);
+        assert!(values.is_empty() || !at.is_empty(), "{text} is held for plain");
         values
     }
 
@@ -364,7 +383,7 @@ mod tests {
             "((((((((((((",
             "+1 2 3 4 5 6 7 8",
         ] {
-            may_hold(&kinds, text.as_bytes());
+            spots(&kinds, text.as_bytes(), &mut Vec::new());
             replaced(&kinds, text, &|_, _| String::new());
         }
     }

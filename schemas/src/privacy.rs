@@ -7,6 +7,8 @@
 //!
 //! Not for: finding names of people in sentences; only keys and paths say that a value is one.
 
+use std::ops::Range;
+
 use regex::Regex;
 
 use crate::json::Json;
@@ -158,9 +160,9 @@ impl Privacy {
         self.keyed.as_ref()
     }
 
-    /// Whether bytes may hold something personal, by a quick look.
-    pub(crate) fn may_find(&self, bytes: &[u8]) -> bool {
-        (self.keyed.is_some() && memchr::memchr(b'"', bytes).is_some()) || personal::may_hold(&self.kinds, bytes)
+    /// Where bytes may hold something personal. A name with its value stands in quotes, which a text without escapes has none of.
+    pub(crate) fn spots(&self, bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+        personal::spots(&self.kinds, bytes, spots);
     }
 
     /// Whether the value of a key is personal.

@@ -4,6 +4,8 @@
 
 use std::cell::RefCell;
 
+use memchr::memchr2;
+
 use crate::json::Json;
 use crate::time::{self, TimeFormat};
 
@@ -204,7 +206,7 @@ impl Rest<'_> {
         match value {
             Json::Object(members) => {
                 for (key, member) in members {
-                    self.may_meet |= key.bytes().any(|b| matches!(b, b'.' | b'#'));
+                    self.may_meet |= memchr2(b'.', b'#', key.as_bytes()).is_some();
                     self.step(key, member, depth);
                 }
             }

@@ -18,6 +18,7 @@ use crate::keys::Keys;
 use crate::personal;
 use crate::privacy::{Kind, PERSONAL, Privacy};
 use crate::secrets::{self, chain, is_secret_key, is_token};
+use crate::spots::Spots;
 use crate::way::Way;
 
 /// Class of the tokens of secrets.
@@ -49,24 +50,24 @@ pub struct Redactor<'k> {
     keys: &'k Keys,
     tenant: &'k str,
     privacy: &'k Privacy,
+    /// Those of the record that all texts are of.
+    spots: Option<Spots<'k>>,
     /// False when no text can hold a sign of a secret.
     may_hold_signs: bool,
-    /// False when no text can hold what is personal by its form.
-    may_hold_personal: bool,
 }
 
 impl<'k> Redactor<'k> {
     /// A redactor whose tokens are of this tenant.
     pub fn new(keys: &'k Keys, tenant: &'k str, privacy: &'k Privacy) -> Self {
-        Self { keys, tenant, privacy, may_hold_signs: true, may_hold_personal: true }
+        Self { keys, tenant, privacy, spots: None, may_hold_signs: true }
     }
 
-    /// The redactor of the texts of one record: signs are looked for once in its bytes, not in each of its many short texts.
-    pub fn of_record(self, bytes: &[u8]) -> Self {
+    /// The redactor of the texts of one record: its bytes are looked through once, not each of its many short texts.
+    pub fn of_record(self, bytes: &'k [u8]) -> Self {
+        let spots = Spots::of(bytes, self.privacy);
         // An escape can spell any letter, also one inside JSON that stands in a string; without one a text is what it says.
         let is_spelled = memmem::find(bytes, b"\\u").is_some();
-        let may_hold_personal = is_spelled || self.privacy.may_find(bytes);
-        Self { may_hold_signs: is_spelled || secrets::holds_sign(bytes), may_hold_personal, ..self }
+        Self { may_hold_signs: is_spelled || spots.hold_signs, spots: Some(spots), ..self }
     }
 
     /// Redacts in place and says which paths changed.
@@ -89,7 +90,7 @@ impl<'k> Redactor<'k> {
 
     /// Redacts free text.
     pub fn text<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        chain(self.without_secrets(text), |t| self.without_personal(t))
+        chain(self.without_secrets(text, self.may_hold_signs), |t| self.without_personal(t))
     }
 
     /// Redacts text of any form, also the words of it that are encoded: rejections that are no JSON, and reasons that quote input.
@@ -110,17 +111,14 @@ impl<'k> Redactor<'k> {
         }
     }
 
-    fn without_secrets<'t>(&self, text: &'t str) -> Cow<'t, str> {
+    fn without_secrets<'t>(&self, text: &'t str, may_hold_signs: bool) -> Cow<'t, str> {
         let take = |value: &str| self.token(SECRET, value);
-        let text = secrets::replaced(text, self.may_hold_signs, &take);
+        let text = secrets::replaced(text, may_hold_signs, &take);
         if text.contains('"') { secrets::replaced_keyed(text, &secrets::KEYED, &take) } else { text }
     }
 
     fn without_personal<'t>(&self, text: &'t str) -> Cow<'t, str> {
-        if !self.may_find(text) {
-            return Cow::Borrowed(text);
-        }
-        let text = match self.privacy.keyed() {
+        let text = match self.privacy.keyed().filter(|_| text.contains('"')) {
             Some(keyed) => secrets::replaced_keyed(Cow::Borrowed(text), keyed, &|value| self.token(PERSONAL, value)),
             None => Cow::Borrowed(text),
         };
@@ -133,10 +131,10 @@ impl<'k> Redactor<'k> {
 
     /// The class of what a text hides behind an encoding, whatever the bytes of the record show.
     fn hidden_class(&self, text: &str, is_kept: &impl Fn() -> bool) -> Option<&'static str> {
-        let (redactor, class) = (Self { may_hold_signs: true, may_hold_personal: true, ..*self }, Cell::new(None));
+        let class = Cell::new(None);
         let is_found = |plain: &str| {
-            let is_secret = owned(redactor.without_secrets(plain)).is_some();
-            let is_personal = || owned(redactor.without_personal(plain)).is_some() && !is_kept();
+            let is_secret = owned(self.without_secrets(plain, true)).is_some();
+            let is_personal = || owned(self.without_personal(plain)).is_some() && !is_kept();
             class.set(if is_secret { Some(SECRET) } else { is_personal().then_some(PERSONAL) });
             class.get().is_some()
         };
@@ -144,8 +142,9 @@ impl<'k> Redactor<'k> {
         class.get()
     }
 
-    fn may_find(&self, text: &str) -> bool {
-        self.may_hold_personal && self.privacy.may_find(text.as_bytes())
+    /// Whether a text is of the record and no find can be in it, but for JSON that stands in it.
+    fn is_clear(&self, text: &str) -> bool {
+        self.spots.as_ref().is_some_and(|spots| spots.are_clear_of(text))
     }
 
     /// What a key says of its value.
@@ -162,7 +161,7 @@ impl<'k> Redactor<'k> {
                 self.pair(members, way, done);
                 for (key, member) in members {
                     // A caller can put a secret into the name of an argument too; no pattern is shorter.
-                    let is_plain = key.len() < MIN_SECRET || (self.is_plain(key) && !self.may_find(key));
+                    let is_plain = key.len() < MIN_SECRET || self.is_clear(key);
                     let clean = if is_plain { None } else { owned(self.text(key)) };
                     let is_clean = clean.is_none();
                     if let Some(clean) = clean {
@@ -190,7 +189,9 @@ impl<'k> Redactor<'k> {
             }
             // A card can be a number too.
             Json::Number(digits) => {
-                if let Some(token) = owned(self.without_personal(digits)).filter(|_| !self.privacy.keeps(way)) {
+                if !self.is_clear(digits)
+                    && let Some(token) = owned(self.without_personal(digits)).filter(|_| !self.privacy.keeps(way))
+                {
                     note(way, done);
                     *value = Json::Text(Cow::Owned(token));
                 }
@@ -265,6 +266,9 @@ impl<'k> Redactor<'k> {
 
     /// The clean text, when anything had to go.
     fn clean_text(&self, text: &str, way: &Way<'_>, inner: usize, done: &mut Redactions) -> Option<String> {
+        if !may_be_nested(text) && self.is_clear(text) {
+            return None;
+        }
         if inner < MAX_INNER
             && text.trim_start().starts_with(['{', '['])
             && let Ok(mut nested) = json::parse(text.as_bytes())
@@ -278,7 +282,7 @@ impl<'k> Redactor<'k> {
             note(way, done);
             return Some(self.token(class, text));
         }
-        let clean = if self.is_plain(text) { Cow::Borrowed(text) } else { self.without_secrets(text) };
+        let clean = if self.is_plain(text) { Cow::Borrowed(text) } else { self.without_secrets(text, self.may_hold_signs) };
         let clean = chain(clean, |t| match self.without_personal(t) {
             Cow::Owned(_) if is_kept() => Cow::Borrowed(t),
             found => found,
@@ -287,6 +291,11 @@ impl<'k> Redactor<'k> {
         note(way, done);
         Some(clean)
     }
+}
+
+/// Whether JSON may stand in a text, by its first byte: white space can be of many bytes.
+fn may_be_nested(text: &str) -> bool {
+    text.bytes().next().is_some_and(|first| matches!(first, b'{' | b'[') || !first.is_ascii_graphic())
 }
 
 fn owned(text: Cow<'_, str>) -> Option<String> {

@@ -1,20 +1,51 @@
 //! A run of bytes of one sort: what a number or a word of Base64 has, and most texts have not.
 
-/// Whether a run of so many of these bytes stands somewhere. Of most texts it sees few bytes: one in each `length`.
-pub(crate) fn holds_run(bytes: &[u8], length: usize, is_part: impl Fn(u8) -> bool) -> bool {
-    let mut at = length - 1;
-    while at < bytes.len() {
-        if is_part(bytes[at]) {
-            let before = bytes[..at].iter().rev().take_while(|b| is_part(**b)).count();
-            let after = bytes[at..].iter().take_while(|b| is_part(**b)).count();
-            if before + after >= length {
-                return true;
-            }
-            at += after;
+use std::ops::Range;
+
+/// A sort of bytes, as a table: a record is looked through for several of them.
+#[derive(Debug)]
+pub(crate) struct ByteSet([bool; 256]);
+
+impl ByteSet {
+    /// These bytes; and the letters of ASCII, in both cases, if they are too.
+    pub(crate) const fn new(bytes: &[u8], has_letters: bool) -> Self {
+        let (mut set, mut i) = ([false; 256], 0);
+        while i < bytes.len() {
+            set[bytes[i] as usize] = true;
+            i += 1;
         }
-        at += length;
+        let mut letter = b'a';
+        while has_letters && letter <= b'z' {
+            set[letter as usize] = true;
+            set[letter.to_ascii_uppercase() as usize] = true;
+            letter += 1;
+        }
+        Self(set)
     }
-    false
+
+    pub(crate) fn has(&self, byte: u8) -> bool {
+        self.0[byte as usize]
+    }
+}
+
+/// The runs of so many of these bytes or more, each as long as it goes, in order. Of most bytes it sees few: one in each `length`.
+pub(crate) fn runs<'b>(bytes: &'b [u8], length: usize, set: &'static ByteSet) -> impl Iterator<Item = Range<usize>> + use<'b> {
+    let mut at = length - 1;
+    std::iter::from_fn(move || {
+        while at < bytes.len() {
+            let here = at;
+            at += length;
+            if set.has(bytes[here]) {
+                let before = bytes[..here].iter().rev().take_while(|b| set.has(**b)).count();
+                let after = bytes[here..].iter().take_while(|b| set.has(**b)).count();
+                at += after;
+                if before + after >= length {
+                    return Some(here - before..here + after);
+                }
+            }
+        }
+        None
+    })
 }
 
 #[cfg(test)]
@@ -23,12 +54,14 @@ mod tests {
 
     #[test]
     fn a_run_is_found_wherever_it_stands_and_a_shorter_one_is_not() {
-        let is_part = |b: u8| b == b'x';
+        static SET: ByteSet = ByteSet::new(b"x", false);
         for length in 1..6 {
             for before in 0..12 {
                 for count in 0..8 {
                     let text = format!("{}{}.x.", ".".repeat(before), "x".repeat(count));
-                    assert_eq!(holds_run(text.as_bytes(), length, is_part), count >= length || length == 1, "{text} {length}");
+                    let wanted = [(before, count), (before + count + 1, 1)].map(|(from, count)| from..from + count);
+                    let wanted: Vec<_> = wanted.into_iter().filter(|run| run.len() >= length).collect();
+                    assert_eq!(runs(text.as_bytes(), length, &SET).collect::<Vec<_>>(), wanted, "{text} {length}");
                 }
             }
         }

@@ -6,9 +6,11 @@
 //! Not for: secrets without name and form, such as a random word in a sentence; those stay.
 
 use std::borrow::Cow;
+use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, packed};
+use memchr::{memchr_iter, memmem};
 use regex::{Captures, Regex};
 
 /// Keys whose whole value is a secret, in lower case with `-` as `_`.
@@ -62,11 +64,16 @@ const SECRET_KEYS: &[&str] = &[
     "otp_code",
 ];
 
-/// Secret keys by their length: few of them have that of any one key.
-static SECRET_KEYS_BY_LENGTH: LazyLock<Vec<Vec<&'static [u8]>>> = LazyLock::new(|| {
-    let longest = SECRET_KEYS.iter().map(|key| key.len()).max().unwrap_or(0);
-    (0..=longest).map(|length| SECRET_KEYS.iter().filter(|key| key.len() == length).map(|key| key.as_bytes()).collect()).collect()
-});
+/// For each length the first letters of the secret keys that have it, a bit a letter: few keys of a record pass.
+static FIRST_LETTERS: [u32; 32] = {
+    let (mut letters, mut i) = ([0; 32], 0);
+    while i < SECRET_KEYS.len() {
+        let key = SECRET_KEYS[i].as_bytes();
+        letters[key.len()] |= 1 << (key[0] - b'a');
+        i += 1;
+    }
+    letters
+};
 
 /// On its own: beside the other patterns a long text without a dot would be scanned again for each of their finds.
 static JWT: LazyLock<Regex> =
@@ -142,11 +149,18 @@ static SIGN: LazyLock<AhoCorasick> = LazyLock::new(|| {
 /// As [`SIGN`], over a whole record: folded to lower case, several bytes at a time where the processor can.
 static FOLDED_SIGN: LazyLock<Option<packed::Searcher>> = LazyLock::new(|| packed::Searcher::new(SIGNS));
 
-/// Whether bytes hold what a secret that has a form holds, in any case.
-pub(crate) fn holds_sign(bytes: &[u8]) -> bool {
+/// Where in bytes what every secret that has a form holds begins, in any case.
+pub(crate) fn signs(bytes: &[u8], spots: &mut Vec<Range<usize>>) {
     match &*FOLDED_SIGN {
-        Some(searcher) => searcher.find(bytes.to_ascii_lowercase()).is_some(),
-        None => SIGN.is_match(bytes),
+        Some(searcher) => spots.extend(searcher.find_iter(&bytes.to_ascii_lowercase()).map(|sign| sign.range())),
+        None => spots.extend(SIGN.find_iter(bytes).map(|sign| sign.range())),
+    }
+}
+
+/// Where bytes hold what credentials in a URL need.
+pub(crate) fn addresses(bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+    if memmem::find(bytes, b"://").is_some() {
+        spots.extend(memchr_iter(b'@', bytes).map(|at| at..at + 1));
     }
 }
 
@@ -207,9 +221,13 @@ pub(crate) fn chain<'t>(text: Cow<'t, str>, step: impl Fn(&str) -> Cow<'_, str>)
 
 /// Whether a key names a secret.
 pub(crate) fn is_secret_key(key: &str) -> bool {
+    let letter = key.bytes().next().map_or(u8::MAX, |first| first.to_ascii_lowercase().wrapping_sub(b'a'));
+    let letters = FIRST_LETTERS.get(key.len()).copied().unwrap_or(0);
+    if letter >= 26 || letters >> letter & 1 == 0 {
+        return false;
+    }
     let same = |a: &u8, b: &u8| a.to_ascii_lowercase() == *b || (*a == b'-' && *b == b'_');
-    let names = SECRET_KEYS_BY_LENGTH.get(key.len());
-    names.is_some_and(|names| names.iter().any(|name| key.as_bytes().iter().zip(*name).all(|(a, b)| same(a, b))))
+    SECRET_KEYS.iter().any(|name| name.len() == key.len() && key.as_bytes().iter().zip(name.as_bytes()).all(|(a, b)| same(a, b)))
 }
 
 #[cfg(test)]
@@ -248,7 +266,9 @@ mod tests {
         ];
         for sample in samples {
             assert!(JWT.is_match(sample) || SECRET_TEXT.is_match(sample), "{sample}");
-            assert!(SIGN.is_match(sample) && holds_sign(sample.as_bytes()), "{sample} has no sign");
+            let mut spots = Vec::new();
+            signs(sample.as_bytes(), &mut spots);
+            assert!(SIGN.is_match(sample) && !spots.is_empty(), "{sample} has no sign");
         }
     }
 }

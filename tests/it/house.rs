@@ -119,6 +119,14 @@ fn functions_are_short() {
 }
 
 #[test]
+fn nothing_is_unsafe_but_what_one_file_asks_of_the_allocator() {
+    let is_unsafe =
+        |text: &str| ["unsafe {", "unsafe fn", "unsafe impl", "unsafe extern", "unsafe("].iter().any(|form| text.contains(form));
+    let found: Vec<PathBuf> = sources().into_iter().filter(|(_, text)| is_unsafe(text)).map(|(path, _)| path).collect();
+    assert_eq!(found, [repository().join("vialog/src/allocator.rs")]);
+}
+
+#[test]
 fn no_rule_is_named_in_rust_and_no_todo_is_left() {
     let rules = repository().join("detector/rules");
     let mut names = Vec::new();

@@ -18,7 +18,7 @@ use crate::args::{
 };
 use crate::config::Config;
 use crate::demo::{self, DemoOptions};
-use crate::{alerts, baselines, detection, doctor, generate, rules, sources, tell};
+use crate::{alerts, allocator, baselines, detection, doctor, generate, rules, sources, tell};
 
 /// Runs a command.
 pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
@@ -146,6 +146,7 @@ fn write_inventory(folder: &std::path::Path, inventory: &detector::inventory::In
 }
 
 fn ingest(args: &IngestArgs) -> Result<ExitCode> {
+    allocator::keep_memory();
     let config = Config::read(&args.config)?;
     let mut worker = config.worker.context("the configuration has no [kafka] section")?;
     if worker.feeds.is_empty() {
@@ -181,6 +182,7 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
 }
 
 async fn import(args: &ImportArgs) -> Result<ExitCode> {
+    allocator::keep_memory();
     let adapter = args.adapter.adapter()?;
     if let Some(missing) = args.files.iter().find(|file| !ingest::import::is_importable(file)) {
         let what = if std::path::Path::new(missing).is_dir() { "is a folder; name its files" } else { "does not exist" };

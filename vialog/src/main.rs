@@ -3,6 +3,7 @@
 //! Exit codes: 0 done, 1 a test, check or verification failed, 2 usage, configuration or SQL error.
 
 mod alerts;
+mod allocator;
 mod args;
 mod baselines;
 mod canary;
@@ -24,10 +25,6 @@ use std::io::IsTerminal;
 use std::process::ExitCode;
 
 use clap::Parser;
-
-/// Many small texts live for one batch, and this allocator is made for them.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
     let args = args::Cli::parse();

@@ -11,6 +11,10 @@ pub(super) struct Parser<'a> {
     pub(super) values: usize,
     /// No white space between values and no escape that [`super::print_text`] would write another way.
     pub(super) is_compact: bool,
+    /// Members of the objects that are open, innermost last: an object that ends takes its own, in a place of the right size.
+    members: Vec<(Cow<'a, str>, Json<'a>)>,
+    /// Items of the arrays that are open.
+    items: Vec<Json<'a>>,
 }
 
 /// How many bytes stand before the next quote, backslash or control character: eight at a time, since most of a record
@@ -35,7 +39,7 @@ pub(super) fn plain_run(bytes: &[u8]) -> usize {
 
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, values: 0, is_compact: true }
+        Self { text, bytes: text.as_bytes(), at: 0, values: 0, is_compact: true, members: Vec::new(), items: Vec::new() }
     }
 
     pub(super) fn syntax(&self, what: &'static str) -> JsonError {
@@ -85,11 +89,11 @@ impl<'a> Parser<'a> {
 
     fn object(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
         self.at += 1;
-        let mut members = Vec::new();
+        let first = self.members.len();
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
-            return Ok(Json::Object(members));
+            return Ok(Json::Object(Vec::new()));
         }
         loop {
             self.space();
@@ -103,13 +107,14 @@ impl<'a> Parser<'a> {
             }
             self.at += 1;
             self.space();
-            members.push((key, self.value(depth + 1)?));
+            let value = self.value(depth + 1)?;
+            self.members.push((key, value));
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b'}') => {
                     self.at += 1;
-                    return Ok(Json::Object(members));
+                    return Ok(Json::Object(self.members.drain(first..).collect()));
                 }
                 _ => return Err(self.syntax("expected `,` or `}`")),
             }
@@ -118,21 +123,22 @@ impl<'a> Parser<'a> {
 
     fn array(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
         self.at += 1;
-        let mut items = Vec::new();
+        let first = self.items.len();
         self.space();
         if self.peek() == Some(b']') {
             self.at += 1;
-            return Ok(Json::Array(items));
+            return Ok(Json::Array(Vec::new()));
         }
         loop {
             self.space();
-            items.push(self.value(depth + 1)?);
+            let item = self.value(depth + 1)?;
+            self.items.push(item);
             self.space();
             match self.peek() {
                 Some(b',') => self.at += 1,
                 Some(b']') => {
                     self.at += 1;
-                    return Ok(Json::Array(items));
+                    return Ok(Json::Array(self.items.drain(first..).collect()));
                 }
                 _ => return Err(self.syntax("expected `,` or `]`")),
             }

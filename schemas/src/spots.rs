@@ -1,0 +1,85 @@
+//! Where in a record a secret or something personal could stand: one look at its bytes instead of several at each of its many
+//! short texts.
+//!
+//! Asked about texts that are borrowed from the record, which hold no escape and so say what its bytes show. Never wrong when it
+//! says that a text is clear; what it does not call clear is looked at as if nobody had asked.
+
+use std::ops::Range;
+
+use crate::privacy::Privacy;
+use crate::{encoded, secrets};
+
+/// As many as most records have, or more.
+const USUAL: usize = 32;
+
+/// The spots of one record.
+#[derive(Debug)]
+pub(crate) struct Spots<'r> {
+    record: &'r [u8],
+    /// In order, and apart from each other.
+    ranges: Vec<Range<usize>>,
+    /// Whether any text holds a sign of a secret.
+    pub(crate) hold_signs: bool,
+}
+
+impl<'r> Spots<'r> {
+    pub(crate) fn of(record: &'r [u8], privacy: &Privacy) -> Self {
+        let mut all = Vec::with_capacity(USUAL);
+        secrets::signs(record, &mut all);
+        let hold_signs = !all.is_empty();
+        secrets::addresses(record, &mut all);
+        encoded::spots(record, &mut all);
+        privacy.spots(record, &mut all);
+        all.sort_unstable_by_key(|range| range.start);
+        let mut ranges: Vec<Range<usize>> = Vec::with_capacity(all.len());
+        for range in all {
+            match ranges.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => ranges.push(range),
+            }
+        }
+        Self { record, ranges, hold_signs }
+    }
+
+    /// Whether a text is of this record and reaches into none of the spots.
+    pub(crate) fn are_clear_of(&self, text: &str) -> bool {
+        let start = text.as_ptr().addr().wrapping_sub(self.record.as_ptr().addr());
+        let is_of_record = start < self.record.len() && text.len() <= self.record.len() - start;
+        let end = start.wrapping_add(text.len());
+        let next = self.ranges.partition_point(|range| range.end <= start);
+        is_of_record && self.ranges.get(next).is_none_or(|range| range.start >= end)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::json::{self, Json};
+
+    fn texts<'j>(json: &'j Json<'_>, all: &mut Vec<&'j str>) {
+        match json {
+            Json::Text(text) | Json::Number(text) => all.push(text),
+            Json::Array(items) => items.iter().for_each(|item| texts(item, all)),
+            Json::Object(members) => members.iter().for_each(|(key, value)| {
+                all.push(key);
+                texts(value, all);
+            }),
+            _ => {}
+        }
+    }
+
+    #[test]
+    fn a_text_is_clear_unless_it_holds_what_a_find_needs_or_is_not_of_the_record() {
+        let record = r#"{"id":"00u1abcd","risk":"sk-live","url":"https://u:p@h/","mail":"a@b.example","at": 41111111111111111,
+            "n":1764,"ip":"203.0.113.77","enc":"a%20b","blob":"dXNlcj1hbm4mcGFzc3dvcmQ9","esc":"a\tb","day":"2026-11-24T10:00:00Z"}"#;
+        let json = json::parse(record.as_bytes()).unwrap();
+        let mut all = Vec::new();
+        texts(&json, &mut all);
+        let spots = Spots::of(record.as_bytes(), &Privacy::default());
+        let suspects: Vec<&str> = all.into_iter().filter(|text| !spots.are_clear_of(text)).collect();
+        let wanted =
+            ["sk-live", "https://u:p@h/", "a@b.example", "41111111111111111", "203.0.113.77", "a%20b", "dXNlcj1hbm4mcGFzc3dvcmQ9", "a\tb"];
+        assert_eq!(suspects, wanted);
+        assert!(spots.hold_signs && !spots.are_clear_of("elsewhere"));
+    }
+}
