@@ -44,7 +44,8 @@ pub(crate) fn client_config(config: &WorkerConfig) -> ClientConfig {
     let mut client = ClientConfig::new();
     for (key, value) in [
         ("check.crcs", "true"),
-        ("queued.max.messages.kbytes", "16384"),
+        // Little waits here, so that it is still near the processor when it is decoded; asked for again soon.
+        ("queued.max.messages.kbytes", "2048"),
         ("fetch.queue.backoff.ms", "10"),
         ("fetch.wait.max.ms", "100"),
         ("message.max.bytes", "33554432"),

@@ -1,7 +1,7 @@
 //! The worker: one thread that polls, decodes, batches and commits.
 //!
 //! One loop, so there is nothing to coordinate: while a batch is being committed nothing is polled, which is
-//! the back-pressure, and librdkafka's bounded queue (64 MiB) fills behind it. On a rebalance the batch is
+//! the back-pressure, and librdkafka's bounded queue (2 MiB) fills behind it. On a rebalance the batch is
 //! thrown away and reading goes on from the positions in the table: whoever owns a partition next reads
 //! them there too. A partition whose next offset is gone is stopped and reported, never jumped over.
 //!

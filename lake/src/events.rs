@@ -3,7 +3,7 @@
 //! An [`EventBatch`] takes whole records in the order they came, remembers the range of offsets of each
 //! partition, and becomes one commit: Parquet files by `(row_kind, ingest_date)`, one transaction for each partition, and
 //! the seal. Rows are hashed and written to their files a chunk at a time while the chunk is near the processor; so a batch
-//! stands in memory as the compressed files it will be. Their order is that of arrival: merging sorts them.
+//! stands in memory as the compressed files it will be. Their order is that of arrival; those that are merged are sorted.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -28,7 +28,7 @@ pub(crate) const PARTITION_COLUMNS: &[&str] = &[name::row_kind, name::ingest_dat
 /// Columns of `events` with statistics: none of them sensitive.
 pub(crate) const STATS_COLUMNS: &str = "event_time,ingest_time,offset";
 
-/// What a row takes in memory besides its payload, roughly, bytes.
+/// What a row takes besides its payload before it is compressed, roughly, bytes.
 const ROW_BYTES: usize = 3072;
 /// Rows are built, hashed and written in chunks of about this size, which the cache of a core holds.
 const CHUNK_BYTES: usize = 2 << 20;
@@ -126,7 +126,7 @@ impl EventBatch {
     /// The batch that comes after this one: empty, and after a large one with room for rows like its rows.
     pub fn next(&self, now_ms: i64) -> Self {
         let room = if self.leaves.is_empty() { None } else { self.room.clone() };
-        Self { room, ..Self::with_keys(Arc::clone(&self.keys), now_ms) }
+        Self { room, files: self.files.next(), ..Self::with_keys(Arc::clone(&self.keys), now_ms) }
     }
 
     /// Takes one record with its rows. `before` is the last offset that counts as taken already: the range
@@ -212,7 +212,7 @@ impl EventBatch {
         self.ranges.is_empty()
     }
 
-    /// Rough size in memory, bytes.
+    /// Rough size of its rows before they are compressed, bytes.
     pub fn size_bytes(&self) -> usize {
         self.bytes
     }

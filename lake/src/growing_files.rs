@@ -1,14 +1,14 @@
 //! The files of one commit of `events` while its rows come: one for each `(row_kind, ingest_date)`, written chunk by chunk.
 //!
-//! What is held is what the files will be, compressed, and a page of each column. Which columns are empty, and so not
-//! compressed, is decided by the first rows of a file; a value that comes in one of them later is kept all the same.
+//! What is held is what the files will be, compressed, with a page and a dictionary of each column and half a MiB of a bloom
+//! filter a file. Columns that are empty where a file begins, and were in the batches before, are not compressed; a value that
+//! comes in one of them later is kept all the same, and the next batch knows.
 //!
-//! Not for: the order of rows; merging sorts them.
+//! Not for: the order of rows, which is that of arrival.
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
-use arrow::array::{Array, AsArray, BooleanArray, RecordBatch};
+use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
 use arrow::datatypes::Date32Type;
 use schemas::columns::name;
@@ -24,15 +24,24 @@ type Key = (String, i32);
 
 /// The files so far.
 #[derive(Default)]
-pub(crate) struct GrowingFiles(BTreeMap<Key, Encoder>);
+pub(crate) struct GrowingFiles {
+    files: BTreeMap<Key, Encoder>,
+    /// Columns that held a value, in this batch or one before.
+    filled: BTreeSet<String>,
+}
 
 impl std::fmt::Debug for GrowingFiles {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list().entries(self.0.keys()).finish()
+        f.debug_list().entries(self.files.keys()).finish()
     }
 }
 
 impl GrowingFiles {
+    /// Those of the batch after this one.
+    pub(crate) fn next(&self) -> Self {
+        Self { files: BTreeMap::new(), filled: self.filled.clone() }
+    }
+
     /// Takes rows, each into its file.
     pub(crate) fn write(&mut self, rows: &RecordBatch) -> Result<(), LakeError> {
         let keys = keys(rows);
@@ -54,11 +63,24 @@ impl GrowingFiles {
         let kept: Vec<usize> =
             (0..schema.fields().len()).filter(|i| !PARTITION_COLUMNS.contains(&schema.field(*i).name().as_str())).collect();
         let rows = rows.project(&kept).map_err(|e| LakeError::Rows(Box::new(e)))?;
-        let key = ((*kind).to_owned(), *day);
-        if !self.0.contains_key(&key) {
-            self.0.insert(key.clone(), encoder(&rows)?);
+        for (field, column) in rows.schema_ref().fields().iter().zip(rows.columns()) {
+            if column.null_count() < rows.num_rows() && !self.filled.contains(field.name()) {
+                self.filled.insert(field.name().clone());
+            }
         }
-        self.0.get_mut(&key).map_or(Ok(()), |encoder| encoder.write(&rows))
+        let key = ((*kind).to_owned(), *day);
+        if !self.files.contains_key(&key) {
+            self.files.insert(key.clone(), self.encoder(&rows)?);
+        }
+        self.files.get_mut(&key).map_or(Ok(()), |encoder| encoder.write(&rows))
+    }
+
+    /// For a file of rows like these; of how many is not known.
+    fn encoder(&self, rows: &RecordBatch) -> Result<Encoder, LakeError> {
+        let schema = rows.schema();
+        let names = schema.fields().iter().map(|field| field.name().as_str());
+        let empty: Vec<&str> = names.filter(|name| !self.filled.contains(*name)).collect();
+        Encoder::new(&schema, STATS_COLUMNS, usize::MAX, &empty)
     }
 
     /// The files as a commit takes them.
@@ -69,16 +91,8 @@ impl GrowingFiles {
             let partition = vec![(name::row_kind.to_owned(), kind), (name::ingest_date.to_owned(), day)];
             Ok(DataFile { path: data_file(&partition, batch_id, number), partition, bytes, stats })
         };
-        self.0.into_iter().enumerate().map(file).collect()
+        self.files.into_iter().enumerate().map(file).collect()
     }
-}
-
-/// For a file that begins with these rows and may hold many more.
-fn encoder(rows: &RecordBatch) -> Result<Encoder, LakeError> {
-    let schema = rows.schema();
-    let is_empty = |i: &usize| rows.column(*i).null_count() == rows.num_rows();
-    let empty: Vec<&str> = (0..schema.fields().len()).filter(is_empty).map(|i| schema.field(i).name().as_str()).collect();
-    Encoder::new(&Arc::clone(&schema), STATS_COLUMNS, usize::MAX, &empty)
 }
 
 /// The key of each row.

@@ -7,7 +7,7 @@
 //! Values: text and bytes as they are; integers, times and dates as eight bytes big-endian (so widening a
 //! type keeps leaves valid); floats as their bits; lists and structs with counts and null marks.
 
-use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, RecordBatch, StringArray};
+use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
 use ledger::{FieldName, Hash, LeafBuilder, commit_field, field_salt};
@@ -69,6 +69,8 @@ enum Values<'b> {
     Bytes(&'b BinaryArray),
     Long(&'b [i64]),
     Int(&'b [i32]),
+    /// Of texts.
+    Map(&'b MapArray),
     Other(&'b dyn Array),
 }
 
@@ -81,6 +83,7 @@ impl<'b> Values<'b> {
             DataType::Timestamp(..) => Self::Long(array.as_primitive::<TimestampMicrosecondType>().values()),
             DataType::Int32 => Self::Int(array.as_primitive::<Int32Type>().values()),
             DataType::Date32 => Self::Int(array.as_primitive::<Date32Type>().values()),
+            DataType::Map(..) => Self::Map(array.as_map()),
             _ => Self::Other(array),
         }
     }
@@ -93,6 +96,7 @@ impl<'b> Values<'b> {
             Self::Bytes(bytes) => return bytes.value(row),
             Self::Long(numbers) => long(numbers[row], scratch),
             Self::Int(numbers) => long(numbers[row].into(), scratch),
+            Self::Map(map) => entries(map, row, scratch),
             Self::Other(array) => encode(*array, row, scratch),
         }
         scratch
@@ -153,16 +157,37 @@ fn encode(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
             let list = array.as_list::<i32>();
             nested(list.values(), list.value_offsets(), row, out);
         }
-        DataType::Map(..) => {
-            let map = array.as_map();
-            nested(map.entries(), map.value_offsets(), row, out);
-        }
         DataType::Struct(_) => {
             for member in array.as_struct().columns() {
                 element(member, row, out);
             }
         }
         other => unreachable!("no column of `events` has type {other}"),
+    }
+}
+
+/// The entries of one row, as [`nested`] writes structs of two texts, but asked for their types once.
+fn entries(map: &MapArray, row: usize, out: &mut Vec<u8>) {
+    let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
+    let place = |i: usize| usize::try_from(map.value_offsets()[i]).unwrap_or_default();
+    let mine = place(row)..place(row + 1);
+    out.extend_from_slice(&u32::try_from(mine.len()).unwrap_or(u32::MAX).to_be_bytes());
+    let text = |texts: &StringArray, i: usize, out: &mut Vec<u8>| {
+        out.push(u8::from(texts.is_valid(i)));
+        if texts.is_valid(i) {
+            let start = out.len();
+            out.extend_from_slice(&[0; 4]);
+            out.extend_from_slice(texts.value(i).as_bytes());
+            set_length(start, out);
+        }
+    };
+    for i in mine {
+        out.push(1);
+        let start = out.len();
+        out.extend_from_slice(&[0; 4]);
+        text(keys, i, out);
+        text(values, i, out);
+        set_length(start, out);
     }
 }
 
@@ -183,10 +208,43 @@ fn element(values: &dyn Array, row: usize, out: &mut Vec<u8>) {
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
     encode(values, row, out);
+    set_length(start, out);
+}
+
+/// Writes how much came after the four bytes that were left for it.
+fn set_length(start: usize, out: &mut [u8]) {
     let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
 
 fn long(value: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_be_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{MapBuilder, StringBuilder};
+
+    #[test]
+    fn entries_of_a_map_are_written_as_structs_of_texts_are() {
+        let mut builder = MapBuilder::new(None, StringBuilder::new(), StringBuilder::new());
+        for row in [&[("a", Some("1")), ("bc", None)][..], &[], &[("", Some("")), ("d", Some("\u{e9}"))]] {
+            for (key, value) in row {
+                builder.keys().append_value(key);
+                builder.values().append_option(*value);
+            }
+            builder.append(true).unwrap();
+        }
+        let map = builder.finish();
+        let sliced = map.slice(1, 2);
+        for map in [&map, &sliced] {
+            for row in 0..map.len() {
+                let (mut one, mut other) = (Vec::new(), Vec::new());
+                entries(map, row, &mut one);
+                nested(map.entries(), map.value_offsets(), row, &mut other);
+                assert_eq!(one, other);
+            }
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! Record batches to the bytes of one Parquet file with Delta statistics.
 //!
 //! zstd level 1, statistics only on the columns that the table names, dictionaries everywhere but on the
-//! raw payload. Row groups of at most 128 Ki rows. Columns that are empty in a whole batch of events are not compressed:
+//! raw payload. Row groups of at most 128 Ki rows. Columns that are empty where a file of events begins are not compressed:
 //! whoever reads them would make ready to unpack some bytes of nothing, and most columns of most files are such.
 
 use std::sync::Arc;
@@ -22,6 +22,8 @@ use crate::LakeError;
 
 const ROW_GROUP_ROWS: usize = 128 << 10;
 const BLOOM_FALSE_HITS: f64 = 1e-5;
+/// Pages of the raw payload: what is above 512 KiB the allocator makes ready anew each time.
+const RAW_PAGE_BYTES: usize = 480 << 10;
 
 /// Writes one file batch by batch, so that only what is not compressed yet is held besides the file itself.
 pub(crate) struct Encoder {
@@ -30,7 +32,7 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// A file of this schema that will hold about this many rows, and no value in the `empty` columns.
+    /// A file of this schema that will hold about this many rows, or fewer, and few values or none in the `empty` columns.
     pub(crate) fn new(schema: &SchemaRef, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<Self, LakeError> {
         let properties = properties(schema, stats_columns, row_count, empty)?;
         let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(rows)?;
@@ -194,6 +196,7 @@ fn properties(schema: &SchemaRef, stats_columns: &str, row_count: usize, empty: 
             builder = builder.set_column_dictionary_enabled(ColumnPath::from(unique), false);
         }
     }
+    builder = builder.set_column_data_page_size_limit(ColumnPath::from("raw_payload"), RAW_PAGE_BYTES);
     let leaves = ArrowSchemaConverter::new().convert(schema).map_err(rows)?;
     for leaf in leaves.columns().iter().filter(|leaf| leaf.path().parts().first().is_some_and(|name| empty.contains(&name.as_str()))) {
         builder = builder.set_column_compression(leaf.path().clone(), Compression::UNCOMPRESSED);

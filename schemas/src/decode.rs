@@ -110,7 +110,7 @@ impl Decoder<'_> {
             return Vec::new();
         }
         // Once a record: for each row it would be quadratic.
-        let sha256 = kept::sha256(payload);
+        let sha256 = kept::sha256_of_new(payload);
         let payload_mac = self.keys.payload_mac(&sha256);
         let mut rows = self.parts(record, payload, sha256);
         for (index, row) in rows.iter_mut().enumerate() {
@@ -136,17 +136,16 @@ impl Decoder<'_> {
         if let Some(reject) = self.wrong_environment(record) {
             return vec![self.rejection(&reject, &unpacked.bytes)];
         }
-        let redactor = self.redactor().of_record(&unpacked.bytes);
-        let whole = Whole { record, payload, sha256, redactor };
+        let whole = Whole { record, payload, sha256, redactor: self.redactor() };
         if let Some((form, json)) = self.source.adapter.other_form(&unpacked.bytes, record.headers()) {
-            // The bytes do not show what a number in them says.
-            let whole = Whole { redactor: self.redactor(), ..whole };
             let taken_off: Vec<&'static str> = unpacked.taken_off.iter().copied().chain([form]).collect();
             return match json.and_then(|json| Ok(envelope::elements_of(json)?)) {
                 Ok(elements) => elements.into_iter().flat_map(|e| self.part(e, &taken_off, &whole)).collect(),
                 Err(reject) => vec![self.rejection(&reject, &unpacked.bytes)],
             };
         }
+        // Not for another form, whose bytes do not show what a number in them says.
+        let whole = Whole { redactor: self.redactor().of_record(&unpacked.bytes), ..whole };
         match envelope::elements(&unpacked.bytes, self.source.adapter.kept_wrappers()) {
             Err(error) => vec![self.rejection(&kept::explained(error, &unpacked.bytes), &unpacked.bytes)],
             Ok(elements) if elements.is_empty() => {

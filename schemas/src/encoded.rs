@@ -12,6 +12,7 @@ use memchr::{memchr, memchr_iter};
 use percent_encoding::percent_decode_str;
 
 use crate::run::{ByteSet, runs};
+use crate::spots::Found;
 
 const MAX_LAYERS: usize = 3;
 /// Characters of the shortest Base64, without its padding.
@@ -33,7 +34,7 @@ pub(crate) fn hides(text: &str, is_found: &impl Fn(&str) -> bool) -> bool {
 }
 
 /// Where bytes may hold a text behind an encoding: [`hides`] finds nothing in a text that reaches into none of these.
-pub(crate) fn spots(bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+pub(crate) fn spots(bytes: &[u8], spots: &mut Found) {
     spots.extend(memchr_iter(b'%', bytes).map(|at| at..at + 1));
     spots.extend(runs(bytes, MIN_BASE64, &BASE64));
 }
@@ -112,6 +113,12 @@ mod tests {
             (URL_SAFE.encode(format!("{plain}\u{3ff}\u{3ff}")), true),
             (format!("basic {}", wrap(plain)), true),
             (format!("blob={}", wrap(plain)), true),
+            (format!("blob={};next", wrap(plain)), true),
+            // Two of them make the end of a word that is none.
+            (format!("{}.x", wrap(plain)), false),
+            (wrap("password=hunter2").trim_end_matches('=').into(), true),
+            // Cut within a character of its sample.
+            (wrap(&format!("a{}password=hunter2", "\u{e9}".repeat(9))), true),
             (wrap(&wrap(plain)), true),
             (percent(&wrap(&percent(plain))), true),
             (wrap(&wrap(&wrap(&wrap(plain)))), false),

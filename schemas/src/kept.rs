@@ -86,6 +86,13 @@ pub(crate) fn sha256(bytes: &[u8]) -> Sha256Digest {
     sha2::Sha256::digest(bytes).into()
 }
 
+/// The SHA-256 hash of bytes that nobody looked at since they came: they are read through first (to a NUL, which JSON
+/// has none of), several lines of the cache at a time, for the hash would wait for each of them (2 KiB: 1.7 and not 2.8 µs).
+pub(crate) fn sha256_of_new(bytes: &[u8]) -> Sha256Digest {
+    std::hint::black_box(memchr::memchr(0, bytes));
+    sha256(bytes)
+}
+
 /// How much each event of one element keeps: all of it, until many events of a large one would repeat it too often.
 #[derive(Debug)]
 pub(crate) struct Allowance {

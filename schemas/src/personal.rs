@@ -8,7 +8,6 @@
 //! Not for: names, addresses and dates, which have no form. Digits of other scripts than Latin are not read.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::LazyLock;
 
 use regex::Regex;
@@ -16,6 +15,7 @@ use regex::Regex;
 use crate::iban;
 use crate::privacy::Kind;
 use crate::run::{ByteSet, runs};
+use crate::spots::Found as Spotted;
 
 /// Shortest run of digits and separators that is a number: an SSN; with phones `+` and 8 digits.
 const MIN_RUN: usize = 11;
@@ -40,7 +40,7 @@ static MAIL: LazyLock<Regex> = LazyLock::new(|| {
 type Found = (usize, String);
 
 /// Where bytes may hold something of these kinds: [`replaced`] finds nothing in a text that reaches into none of these.
-pub(crate) fn spots(kinds: &[Kind], bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+pub(crate) fn spots(kinds: &[Kind], bytes: &[u8], spots: &mut Spotted) {
     if kinds.contains(&Kind::Mail) {
         spots.extend(memchr::memchr_iter(b'@', bytes).map(|at| at..at + 1));
     }
@@ -273,6 +273,8 @@ fn international(bytes: &[u8], start: usize) -> Option<Found> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::privacy::Privacy;
+    use crate::spots::Spots;
 
     fn found(kind: Kind, text: &str) -> Vec<String> {
         let values = std::cell::RefCell::new(Vec::new());
@@ -283,9 +285,8 @@ mod tests {
         let changed = matches!(replaced(&[kind], text, &take), Cow::Owned(_));
         let values = values.into_inner();
         assert_eq!(changed, !values.is_empty(), "{text}");
-        let mut at = Vec::new();
-        spots(&[kind], text.as_bytes(), &mut at);
-        assert!(values.is_empty() || !at.is_empty(), "{text} is held for plain");
+        let policy = Privacy::default().with_kinds(&[kind.name().into()]).unwrap();
+        assert!(values.is_empty() || !Spots::of(text.as_bytes(), &policy).are_clear_of(text), "{text} is held for plain");
         values
     }
 
@@ -383,7 +384,6 @@ mod tests {
             "((((((((((((",
             "+1 2 3 4 5 6 7 8",
         ] {
-            spots(&kinds, text.as_bytes(), &mut Vec::new());
             replaced(&kinds, text, &|_, _| String::new());
         }
     }

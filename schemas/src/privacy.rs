@@ -7,14 +7,13 @@
 //!
 //! Not for: finding names of people in sentences; only keys and paths say that a value is one.
 
-use std::ops::Range;
-
 use regex::Regex;
 
 use crate::json::Json;
 use crate::mapping::path::Path;
 use crate::personal;
 use crate::secrets;
+use crate::spots::Found;
 use crate::way::Way;
 
 /// Most names.
@@ -161,7 +160,7 @@ impl Privacy {
     }
 
     /// Where bytes may hold something personal. A name with its value stands in quotes, which a text without escapes has none of.
-    pub(crate) fn spots(&self, bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+    pub(crate) fn spots(&self, bytes: &[u8], spots: &mut Found) {
         personal::spots(&self.kinds, bytes, spots);
     }
 

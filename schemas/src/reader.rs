@@ -4,8 +4,6 @@
 
 use std::cell::RefCell;
 
-use memchr::memchr2;
-
 use crate::json::Json;
 use crate::time::{self, TimeFormat};
 
@@ -205,14 +203,11 @@ impl Rest<'_> {
         }
         match value {
             Json::Object(members) => {
-                for (key, member) in members {
-                    self.may_meet |= memchr2(b'.', b'#', key.as_bytes()).is_some();
-                    self.step(key, member, depth);
-                }
+                members.iter().for_each(|(key, member)| self.step(key, member, depth));
             }
             Json::Array(items) => items.iter().enumerate().for_each(|(i, item)| self.step(&i.to_string(), item, depth)),
             Json::Null => {}
-            leaf => self.take(leaf),
+            leaf => self.take(leaf, depth),
         }
     }
 
@@ -226,11 +221,12 @@ impl Rest<'_> {
         self.path.truncate(before);
     }
 
-    fn take(&mut self, leaf: &Json<'_>) {
+    fn take(&mut self, leaf: &Json<'_>, depth: usize) {
         let mut text = leaf.compact();
         text.truncate(text.floor_char_boundary(MAX_EXT_BYTES));
         let path = &self.path[..self.path.floor_char_boundary(MAX_EXT_PATH)];
-        self.may_meet |= path.len() < self.path.len();
+        let joints = self.path.bytes().filter(|b| *b == b'.').count();
+        self.may_meet |= path.len() < self.path.len() || joints + 1 != depth || path.contains('#');
         let path = if self.may_meet { unlike(path, &self.leaves) } else { path.to_owned() };
         self.leaves.push((path, text));
     }

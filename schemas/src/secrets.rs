@@ -6,73 +6,81 @@
 //! Not for: secrets without name and form, such as a random word in a sentence; those stay.
 
 use std::borrow::Cow;
-use std::ops::Range;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, packed};
 use memchr::{memchr_iter, memmem};
 use regex::{Captures, Regex};
 
-/// Keys whose whole value is a secret, in lower case with `-` as `_`.
+use crate::spots::Found;
+
+/// Keys whose whole value is a secret, in lower case with `-` as `_`, the shortest first.
 const SECRET_KEYS: &[&str] = &[
-    "password",
-    "passwd",
-    "pwd",
-    "new_password",
-    "old_password",
-    "secret",
-    "client_secret",
-    "token",
-    "access_token",
-    "refresh_token",
-    "id_token",
-    "idtoken",
-    "accesstoken",
-    "refreshtoken",
-    "subject_token",
-    "actor_token",
-    "api_key",
-    "apikey",
-    "x_api_key",
-    "authorization",
-    "proxy_authorization",
-    "cookie",
-    "set_cookie",
-    "private_key",
-    "privatekey",
-    "client_assertion",
-    "assertion",
-    "code_verifier",
     "otp",
+    "pwd",
     "totp",
+    "token",
+    "apikey",
+    "cookie",
+    "passwd",
+    "secret",
+    "api_key",
+    "idtoken",
+    "oobcode",
+    "id_token",
+    "otp_code",
     "passcode",
-    "opa.runtime",
-    "aws_secret_access_key",
+    "password",
+    "assertion",
+    "x_api_key",
+    "actortoken",
+    "privatekey",
     "secret_key",
-    "connection_string",
-    "passwordhash",
-    "password_hash",
+    "set_cookie",
+    "accesstoken",
+    "actor_token",
     "newpassword",
     "oldpassword",
-    "clientsecret",
-    "oobcode",
+    "opa.runtime",
+    "private_key",
     "sessioninfo",
-    "mfapendingcredential",
+    "access_token",
+    "clientsecret",
+    "new_password",
+    "old_password",
+    "passwordhash",
+    "refreshtoken",
     "subjecttoken",
-    "actortoken",
+    "authorization",
+    "client_secret",
+    "code_verifier",
     "identitytoken",
-    "otp_code",
+    "password_hash",
+    "refresh_token",
+    "subject_token",
+    "client_assertion",
+    "connection_string",
+    "proxy_authorization",
+    "mfapendingcredential",
+    "aws_secret_access_key",
 ];
 
-/// For each length the first letters of the secret keys that have it, a bit a letter: few keys of a record pass.
-static FIRST_LETTERS: [u32; 32] = {
-    let (mut letters, mut i) = ([0; 32], 0);
+/// For each length, up to the longest, how many of the secret keys are shorter: few have the length of any one key.
+static SHORTER: [usize; 24] = {
+    let (mut shorter, mut length) = ([0; 24], 0);
+    while length < shorter.len() {
+        while shorter[length] < SECRET_KEYS.len() && SECRET_KEYS[shorter[length]].len() < length {
+            shorter[length] += 1;
+        }
+        length += 1;
+    }
+    let mut i = 1;
     while i < SECRET_KEYS.len() {
-        let key = SECRET_KEYS[i].as_bytes();
-        letters[key.len()] |= 1 << (key[0] - b'a');
+        assert!(SECRET_KEYS[i - 1].len() <= SECRET_KEYS[i].len());
         i += 1;
     }
-    letters
+    assert!(shorter[23] == SECRET_KEYS.len());
+    shorter
 };
 
 /// On its own: beside the other patterns a long text without a dot would be scanned again for each of their finds.
@@ -150,7 +158,7 @@ static SIGN: LazyLock<AhoCorasick> = LazyLock::new(|| {
 static FOLDED_SIGN: LazyLock<Option<packed::Searcher>> = LazyLock::new(|| packed::Searcher::new(SIGNS));
 
 /// Where in bytes what every secret that has a form holds begins, in any case.
-pub(crate) fn signs(bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+pub(crate) fn signs(bytes: &[u8], spots: &mut Found) {
     match &*FOLDED_SIGN {
         Some(searcher) => spots.extend(searcher.find_iter(&bytes.to_ascii_lowercase()).map(|sign| sign.range())),
         None => spots.extend(SIGN.find_iter(bytes).map(|sign| sign.range())),
@@ -158,7 +166,7 @@ pub(crate) fn signs(bytes: &[u8], spots: &mut Vec<Range<usize>>) {
 }
 
 /// Where bytes hold what credentials in a URL need.
-pub(crate) fn addresses(bytes: &[u8], spots: &mut Vec<Range<usize>>) {
+pub(crate) fn addresses(bytes: &[u8], spots: &mut Found) {
     if memmem::find(bytes, b"://").is_some() {
         spots.extend(memchr_iter(b'@', bytes).map(|at| at..at + 1));
     }
@@ -221,18 +229,16 @@ pub(crate) fn chain<'t>(text: Cow<'t, str>, step: impl Fn(&str) -> Cow<'_, str>)
 
 /// Whether a key names a secret.
 pub(crate) fn is_secret_key(key: &str) -> bool {
-    let letter = key.bytes().next().map_or(u8::MAX, |first| first.to_ascii_lowercase().wrapping_sub(b'a'));
-    let letters = FIRST_LETTERS.get(key.len()).copied().unwrap_or(0);
-    if letter >= 26 || letters >> letter & 1 == 0 {
-        return false;
-    }
+    let Some([first, next]) = SHORTER.get(key.len()..key.len() + 2) else { return false };
     let same = |a: &u8, b: &u8| a.to_ascii_lowercase() == *b || (*a == b'-' && *b == b'_');
-    SECRET_KEYS.iter().any(|name| name.len() == key.len() && key.as_bytes().iter().zip(name.as_bytes()).all(|(a, b)| same(a, b)))
+    SECRET_KEYS[*first..*next].iter().any(|name| key.as_bytes().iter().zip(name.as_bytes()).all(|(a, b)| same(a, b)))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::privacy::Privacy;
+    use crate::spots::Spots;
 
     #[test]
     fn every_pattern_has_its_sign() {
@@ -266,9 +272,8 @@ mod tests {
         ];
         for sample in samples {
             assert!(JWT.is_match(sample) || SECRET_TEXT.is_match(sample), "{sample}");
-            let mut spots = Vec::new();
-            signs(sample.as_bytes(), &mut spots);
-            assert!(SIGN.is_match(sample) && !spots.is_empty(), "{sample} has no sign");
+            let spots = Spots::of(sample.as_bytes(), &Privacy::none());
+            assert!(SIGN.is_match(sample) && spots.hold_signs, "{sample} has no sign");
         }
     }
 }

@@ -9,8 +9,51 @@ use std::ops::Range;
 use crate::privacy::Privacy;
 use crate::{encoded, secrets};
 
-/// As many as most records have, or more.
+/// Room for as many as most records have.
 const USUAL: usize = 32;
+/// Most that are noted, also of a record of 64 MiB: with more there is little that would be clear.
+const MAX_NOTED: usize = 4_096;
+
+/// Spots as they are found.
+#[derive(Debug)]
+pub(crate) struct Found {
+    ranges: Vec<Range<usize>>,
+    is_too_many: bool,
+}
+
+impl Found {
+    fn new() -> Self {
+        Self { ranges: Vec::with_capacity(USUAL), is_too_many: false }
+    }
+
+    /// Notes some, until they are too many. Neighbours become one.
+    pub(crate) fn extend(&mut self, spots: impl Iterator<Item = Range<usize>>) {
+        for spot in spots {
+            let has_room = self.ranges.len() < MAX_NOTED;
+            match self.ranges.last_mut() {
+                Some(last) if last.end == spot.start => last.end = spot.end,
+                _ if has_room => self.ranges.push(spot),
+                _ => {
+                    self.is_too_many = true;
+                    return;
+                }
+            }
+        }
+    }
+
+    /// In order, and apart from each other.
+    fn merged(mut self) -> Vec<Range<usize>> {
+        self.ranges.sort_unstable_by_key(|range| range.start);
+        let mut merged: Vec<Range<usize>> = Vec::with_capacity(self.ranges.len());
+        for range in self.ranges {
+            match merged.last_mut() {
+                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
+                _ => merged.push(range),
+            }
+        }
+        merged
+    }
+}
 
 /// The spots of one record.
 #[derive(Debug)]
@@ -24,20 +67,14 @@ pub(crate) struct Spots<'r> {
 
 impl<'r> Spots<'r> {
     pub(crate) fn of(record: &'r [u8], privacy: &Privacy) -> Self {
-        let mut all = Vec::with_capacity(USUAL);
-        secrets::signs(record, &mut all);
-        let hold_signs = !all.is_empty();
-        secrets::addresses(record, &mut all);
-        encoded::spots(record, &mut all);
-        privacy.spots(record, &mut all);
-        all.sort_unstable_by_key(|range| range.start);
-        let mut ranges: Vec<Range<usize>> = Vec::with_capacity(all.len());
-        for range in all {
-            match ranges.last_mut() {
-                Some(last) if range.start <= last.end => last.end = last.end.max(range.end),
-                _ => ranges.push(range),
-            }
-        }
+        let mut found = Found::new();
+        secrets::signs(record, &mut found);
+        let hold_signs = !found.ranges.is_empty();
+        secrets::addresses(record, &mut found);
+        encoded::spots(record, &mut found);
+        privacy.spots(record, &mut found);
+        let whole = 0..record.len();
+        let ranges = if found.is_too_many { vec![whole] } else { found.merged() };
         Self { record, ranges, hold_signs }
     }
 
@@ -81,5 +118,14 @@ mod tests {
             ["sk-live", "https://u:p@h/", "a@b.example", "41111111111111111", "203.0.113.77", "a%20b", "dXNlcj1hbm4mcGFzc3dvcmQ9", "a\tb"];
         assert_eq!(suspects, wanted);
         assert!(spots.hold_signs && !spots.are_clear_of("elsewhere"));
+    }
+
+    #[test]
+    fn a_record_of_very_many_spots_is_one_spot() {
+        let spots = |text: &str| Spots::of(text.as_bytes(), &Privacy::default()).ranges;
+        assert_eq!(spots(&"%".repeat(1 << 20)), [0..1 << 20]);
+        assert_eq!(spots(&"%a".repeat(MAX_NOTED)).len(), MAX_NOTED);
+        let many = "%a".repeat(MAX_NOTED + 1);
+        assert_eq!(spots(&many), [0..many.len()]);
     }
 }

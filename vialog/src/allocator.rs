@@ -14,11 +14,11 @@ const PURGE_DELAY: mi_option_t = 15;
 /// How long memory is kept that nothing uses, milliseconds.
 const KEPT_MS: i64 = 10_000;
 
-/// Keeps memory from batch to batch, unless `MIMALLOC_PURGE_DELAY` says otherwise.
+/// Keeps memory from batch to batch, unless `MIMALLOC_PURGE_DELAY` says otherwise. For a process that has no other thread yet.
 #[allow(unsafe_code)]
 pub(crate) fn keep_memory() {
-    // SAFETY: it stores a number in a table of the allocator, from any thread, and takes no pointer; an option that it does not
-    // know it leaves alone.
+    // SAFETY: it stores a number in a table of the allocator and takes no pointer; an option that it does not know it leaves alone.
+    // The store is not made for several threads, and its callers have none yet.
     unsafe { mi_option_set_default(PURGE_DELAY, KEPT_MS) }
 }
 
@@ -32,7 +32,7 @@ mod tests {
     fn the_option_is_the_one_that_is_meant() {
         // SAFETY: as above.
         let now = || unsafe { mi_option_get(PURGE_DELAY) };
-        assert_eq!(now(), 1_000, "the delay that comes with this version of the allocator");
+        assert_eq!(now(), 1_000, "the delay of this version of the allocator; is MIMALLOC_PURGE_DELAY set?");
         keep_memory();
         assert_eq!(now(), KEPT_MS);
     }

@@ -33,7 +33,10 @@ pub(crate) fn run(cli: Cli) -> Result<ExitCode> {
         Command::Rules { command } => runtime()?.block_on(rules::run(&command)),
         Command::Generate(args) => generate_traffic(&args),
         Command::Ingest(args) => ingest(&args),
-        Command::Import(args) => runtime()?.block_on(import(&args)),
+        Command::Import(args) => {
+            allocator::keep_memory();
+            runtime()?.block_on(import(&args))
+        }
         Command::Query(args) => runtime()?.block_on(run_query(&args)),
         Command::Maintain(args) => runtime()?.block_on(maintain(&args)),
         Command::Verify(args) => runtime()?.block_on(verify(&args)),
@@ -182,7 +185,6 @@ fn stop_on_signal() -> Result<Arc<AtomicBool>> {
 }
 
 async fn import(args: &ImportArgs) -> Result<ExitCode> {
-    allocator::keep_memory();
     let adapter = args.adapter.adapter()?;
     if let Some(missing) = args.files.iter().find(|file| !ingest::import::is_importable(file)) {
         let what = if std::path::Path::new(missing).is_dir() { "is a folder; name its files" } else { "does not exist" };
