@@ -123,9 +123,9 @@ mod tests {
     #[test]
     fn a_record_of_very_many_spots_is_one_spot() {
         let spots = |text: &str| Spots::of(text.as_bytes(), &Privacy::default()).ranges;
-        assert_eq!(spots(&"%".repeat(1 << 20)), [0..1 << 20]);
+        let is_one = |text: &str| assert_eq!(spots(text), vec![Range { start: 0, end: text.len() }]);
+        is_one(&"%".repeat(1 << 20));
         assert_eq!(spots(&"%a".repeat(MAX_NOTED)).len(), MAX_NOTED);
-        let many = "%a".repeat(MAX_NOTED + 1);
-        assert_eq!(spots(&many), [0..many.len()]);
+        is_one(&"%a".repeat(MAX_NOTED + 1));
     }
 }
