@@ -234,8 +234,8 @@ impl Worker<'_> {
     }
 
     fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), IngestError> {
-        self.reading.take_if(|reading| !reading.is_of(message));
-        let Some(reading) = self.reading.take().or_else(|| Reading::of(self.config, message)) else { return Ok(()) };
+        let last = self.reading.take().filter(|reading| reading.is_of(message));
+        let Some(reading) = last.or_else(|| Reading::of(self.config, message)) else { return Ok(()) };
         let result = self.take_of(&reading, message);
         self.reading = Some(reading);
         result

@@ -6,17 +6,18 @@
 //!
 //! Not for: the order of rows, which is that of arrival.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::collections::btree_map::{BTreeMap, Entry};
 
 use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::Date32Type;
+use arrow::datatypes::{Date32Type, SchemaRef};
 use schemas::columns::name;
 
 use crate::LakeError;
 use crate::events::{PARTITION_COLUMNS, STATS_COLUMNS};
 use crate::layout::data_file;
-use crate::parquet_file::Encoder;
+use crate::parquet_file::{Encoder, date};
 use crate::table::DataFile;
 
 /// The `row_kind` and the day since 1970 of a file's rows.
@@ -68,31 +69,29 @@ impl GrowingFiles {
                 self.filled.insert(field.name().clone());
             }
         }
-        let key = ((*kind).to_owned(), *day);
-        if !self.files.contains_key(&key) {
-            self.files.insert(key.clone(), self.encoder(&rows)?);
-        }
-        self.files.get_mut(&key).map_or(Ok(()), |encoder| encoder.write(&rows))
-    }
-
-    /// For a file of rows like these; of how many is not known.
-    fn encoder(&self, rows: &RecordBatch) -> Result<Encoder, LakeError> {
-        let schema = rows.schema();
-        let names = schema.fields().iter().map(|field| field.name().as_str());
-        let empty: Vec<&str> = names.filter(|name| !self.filled.contains(*name)).collect();
-        Encoder::new(&schema, STATS_COLUMNS, usize::MAX, &empty)
+        let encoder = match self.files.entry(((*kind).to_owned(), *day)) {
+            Entry::Occupied(file) => file.into_mut(),
+            Entry::Vacant(place) => place.insert(encoder(&rows.schema(), &self.filled)?),
+        };
+        encoder.write(&rows)
     }
 
     /// The files as a commit takes them.
     pub(crate) fn finish(self, batch_id: &str) -> Result<Vec<DataFile>, LakeError> {
         let file = |(number, ((kind, day), encoder)): (usize, (Key, Encoder))| {
             let (bytes, stats) = encoder.finish()?;
-            let day = chrono::DateTime::from_timestamp(i64::from(day) * 86_400, 0).unwrap_or_default().format("%Y-%m-%d").to_string();
-            let partition = vec![(name::row_kind.to_owned(), kind), (name::ingest_date.to_owned(), day)];
+            let partition = vec![(name::row_kind.to_owned(), kind), (name::ingest_date.to_owned(), date(day.into()))];
             Ok(DataFile { path: data_file(&partition, batch_id, number), partition, bytes, stats })
         };
         self.files.into_iter().enumerate().map(file).collect()
     }
+}
+
+/// For a file of rows of which these columns may hold a value; how many will come is not known.
+fn encoder(schema: &SchemaRef, filled: &BTreeSet<String>) -> Result<Encoder, LakeError> {
+    let names = schema.fields().iter().map(|field| field.name().as_str());
+    let empty: Vec<&str> = names.filter(|name| !filled.contains(*name)).collect();
+    Encoder::new(schema, STATS_COLUMNS, usize::MAX, &empty)
 }
 
 /// The key of each row.

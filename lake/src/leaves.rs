@@ -7,6 +7,8 @@
 //! Values: text and bytes as they are; integers, times and dates as eight bytes big-endian (so widening a
 //! type keeps leaves valid); floats as their bits; lists and structs with counts and null marks.
 
+use std::ops::Range;
+
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
@@ -169,50 +171,44 @@ fn encode(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
 /// The entries of one row, as [`nested`] writes structs of two texts, but asked for their types once.
 fn entries(map: &MapArray, row: usize, out: &mut Vec<u8>) {
     let (keys, values) = (map.keys().as_string::<i32>(), map.values().as_string::<i32>());
-    let place = |i: usize| usize::try_from(map.value_offsets()[i]).unwrap_or_default();
-    let mine = place(row)..place(row + 1);
-    out.extend_from_slice(&u32::try_from(mine.len()).unwrap_or(u32::MAX).to_be_bytes());
-    let text = |texts: &StringArray, i: usize, out: &mut Vec<u8>| {
-        out.push(u8::from(texts.is_valid(i)));
-        if texts.is_valid(i) {
-            let start = out.len();
-            out.extend_from_slice(&[0; 4]);
-            out.extend_from_slice(texts.value(i).as_bytes());
-            set_length(start, out);
-        }
+    let text = |texts: &StringArray, i: usize, out: &mut Vec<u8>| match texts.is_valid(i) {
+        true => some(out, |out| out.extend_from_slice(texts.value(i).as_bytes())),
+        false => out.push(0),
     };
-    for i in mine {
-        out.push(1);
-        let start = out.len();
-        out.extend_from_slice(&[0; 4]);
-        text(keys, i, out);
-        text(values, i, out);
-        set_length(start, out);
+    for i in items(map.value_offsets(), row, out) {
+        some(out, |out| {
+            text(keys, i, out);
+            text(values, i, out);
+        });
     }
 }
 
 /// The items of one row in the values of all rows.
 fn nested(values: &dyn Array, offsets: &[i32], row: usize, out: &mut Vec<u8>) {
+    items(offsets, row, out).for_each(|i| element(values, i, out));
+}
+
+/// Where the items of one row are, after their number is written.
+fn items(offsets: &[i32], row: usize, out: &mut Vec<u8>) -> Range<usize> {
     let place = |i: usize| usize::try_from(offsets[i]).unwrap_or_default();
     let items = place(row)..place(row + 1);
     out.extend_from_slice(&u32::try_from(items.len()).unwrap_or(u32::MAX).to_be_bytes());
-    items.for_each(|i| element(values, i, out));
+    items
 }
 
 fn element(values: &dyn Array, row: usize, out: &mut Vec<u8>) {
-    if values.is_null(row) {
-        out.push(0);
-        return;
+    match values.is_null(row) {
+        true => out.push(0),
+        false => some(out, |out| encode(values, row, out)),
     }
+}
+
+/// A value that is not null: its mark, how long it is, and itself.
+fn some(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(1);
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    encode(values, row, out);
-    set_length(start, out);
-}
-
-/// Writes how much came after the four bytes that were left for it.
-fn set_length(start: usize, out: &mut [u8]) {
+    write(out);
     let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }

@@ -16,6 +16,7 @@ use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
 use parquet::basic::{Compression, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
+use schemas::columns::name;
 use serde_json::{Map, Value, json};
 
 use crate::LakeError;
@@ -174,7 +175,8 @@ impl Logged {
     }
 }
 
-fn date(days: i64) -> String {
+/// A day since 1970 as the log writes it.
+pub(crate) fn date(days: i64) -> String {
     NaiveDate::default().checked_add_signed(chrono::Duration::days(days)).map_or_else(|| days.to_string(), |day| day.to_string())
 }
 
@@ -188,22 +190,22 @@ fn properties(schema: &SchemaRef, stats_columns: &str, row_count: usize, empty: 
         .set_compression(Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::None)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
-    for name in stats_columns.split(',').filter(|n| !n.is_empty()) {
-        builder = builder.set_column_statistics_enabled(ColumnPath::from(name), EnabledStatistics::Page);
+    for column in stats_columns.split(',').filter(|n| !n.is_empty()) {
+        builder = builder.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Page);
     }
-    for unique in ["raw_payload", "raw_sha256", "payload_mac", "leaf_hash", "event_id"] {
+    for unique in [name::raw_payload, name::raw_sha256, name::payload_mac, name::leaf_hash, name::event_id] {
         if schema.field_with_name(unique).is_ok() {
             builder = builder.set_column_dictionary_enabled(ColumnPath::from(unique), false);
         }
     }
-    builder = builder.set_column_data_page_size_limit(ColumnPath::from("raw_payload"), RAW_PAGE_BYTES);
+    builder = builder.set_column_data_page_size_limit(ColumnPath::from(name::raw_payload), RAW_PAGE_BYTES);
     let leaves = ArrowSchemaConverter::new().convert(schema).map_err(rows)?;
     for leaf in leaves.columns().iter().filter(|leaf| leaf.path().parts().first().is_some_and(|name| empty.contains(&name.as_str()))) {
         builder = builder.set_column_compression(leaf.path().clone(), Compression::UNCOMPRESSED);
     }
     // Copies are found, and one event is looked up, by its id.
-    if schema.field_with_name("leaf_hash").is_ok() {
-        let ids = ColumnPath::from("event_id");
+    if schema.field_with_name(name::leaf_hash).is_ok() {
+        let ids = ColumnPath::from(name::event_id);
         let count = row_count.clamp(1, ROW_GROUP_ROWS) as u64;
         builder = builder
             .set_column_bloom_filter_enabled(ids.clone(), true)

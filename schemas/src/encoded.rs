@@ -8,11 +8,11 @@ use std::ops::Range;
 use base64::Engine;
 use base64::alphabet;
 use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
-use memchr::{memchr, memchr_iter};
+use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
 use crate::run::{ByteSet, runs};
-use crate::spots::Found;
+use crate::spots::Noted;
 
 const MAX_LAYERS: usize = 3;
 /// Characters of the shortest Base64, without its padding.
@@ -33,10 +33,10 @@ pub(crate) fn hides(text: &str, is_found: &impl Fn(&str) -> bool) -> bool {
     hides_below(text, is_found, MAX_LAYERS)
 }
 
-/// Where bytes may hold a text behind an encoding: [`hides`] finds nothing in a text that reaches into none of these.
-pub(crate) fn spots(bytes: &[u8], spots: &mut Found) {
-    spots.extend(memchr_iter(b'%', bytes).map(|at| at..at + 1));
-    spots.extend(runs(bytes, MIN_BASE64, &BASE64));
+/// Notes where bytes may hold a text behind an encoding: [`hides`] finds nothing in a text that reaches into none of these.
+pub(crate) fn note_spots(bytes: &[u8], noted: &mut Noted) {
+    noted.each(b'%', bytes);
+    noted.all(runs(bytes, MIN_BASE64, &BASE64));
 }
 
 /// A text with what `instead` says in the place of its words; `None` when nothing changes.
@@ -114,7 +114,7 @@ mod tests {
             (format!("basic {}", wrap(plain)), true),
             (format!("blob={}", wrap(plain)), true),
             (format!("blob={};next", wrap(plain)), true),
-            // Two of them make the end of a word that is none.
+            // More of the word stands behind it.
             (format!("{}.x", wrap(plain)), false),
             (wrap("password=hunter2").trim_end_matches('=').into(), true),
             // Cut within a character of its sample.

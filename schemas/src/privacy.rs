@@ -11,9 +11,7 @@ use regex::Regex;
 
 use crate::json::Json;
 use crate::mapping::path::Path;
-use crate::personal;
 use crate::secrets;
-use crate::spots::Found;
 use crate::way::Way;
 
 /// Most names.
@@ -157,11 +155,6 @@ impl Privacy {
 
     pub(crate) fn keyed(&self) -> Option<&Regex> {
         self.keyed.as_ref()
-    }
-
-    /// Where bytes may hold something personal. A name with its value stands in quotes, which a text without escapes has none of.
-    pub(crate) fn spots(&self, bytes: &[u8], spots: &mut Found) {
-        personal::spots(&self.kinds, bytes, spots);
     }
 
     /// Whether the value of a key is personal.

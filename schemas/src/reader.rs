@@ -202,9 +202,7 @@ impl Rest<'_> {
             return;
         }
         match value {
-            Json::Object(members) => {
-                members.iter().for_each(|(key, member)| self.step(key, member, depth));
-            }
+            Json::Object(members) => members.iter().for_each(|(key, member)| self.step(key, member, depth)),
             Json::Array(items) => items.iter().enumerate().for_each(|(i, item)| self.step(&i.to_string(), item, depth)),
             Json::Null => {}
             leaf => self.take(leaf, depth),

@@ -10,7 +10,7 @@
 use std::borrow::Cow;
 use std::cell::Cell;
 
-use memchr::{memchr2, memmem};
+use memchr::memmem;
 
 use crate::encoded;
 use crate::json::{self, Json};
@@ -161,8 +161,8 @@ impl<'k> Redactor<'k> {
                 self.pair(members, way, done);
                 for (key, member) in members {
                     // A caller can put a secret into the name of an argument too; no pattern is shorter.
-                    let is_plain = key.len() < MIN_SECRET || self.is_clear(key);
-                    let clean = if is_plain { None } else { owned(self.text(key)) };
+                    let is_clear = key.len() < MIN_SECRET || self.is_clear(key);
+                    let clean = if is_clear { None } else { owned(self.text(key)) };
                     let is_clean = clean.is_none();
                     if let Some(clean) = clean {
                         *key = Cow::Owned(clean);
@@ -207,11 +207,6 @@ impl<'k> Redactor<'k> {
             Json::Bool(_) if class == SECRET => false,
             _ => class == SECRET || !self.privacy.keeps(way),
         }
-    }
-
-    /// Whether a text holds nothing that any pattern of secrets needs, by one look at it.
-    fn is_plain(&self, text: &str) -> bool {
-        !self.may_hold_signs && memchr2(b'@', b'"', text.as_bytes()).is_none()
     }
 
     /// Headers or parameters as a list of pairs: `[["cookie", "..."], ...]`. A list of two texts alone is no pair.
@@ -282,8 +277,7 @@ impl<'k> Redactor<'k> {
             note(way, done);
             return Some(self.token(class, text));
         }
-        let clean = if self.is_plain(text) { Cow::Borrowed(text) } else { self.without_secrets(text, self.may_hold_signs) };
-        let clean = chain(clean, |t| match self.without_personal(t) {
+        let clean = chain(self.without_secrets(text, self.may_hold_signs), |t| match self.without_personal(t) {
             Cow::Owned(_) if is_kept() => Cow::Borrowed(t),
             found => found,
         });

@@ -9,79 +9,67 @@ use std::borrow::Cow;
 use std::sync::LazyLock;
 
 use aho_corasick::{AhoCorasick, AhoCorasickKind, packed};
-use memchr::{memchr_iter, memmem};
+use memchr::memmem;
 use regex::{Captures, Regex};
 
-use crate::spots::Found;
+use crate::spots::Noted;
 
-/// Keys whose whole value is a secret, in lower case with `-` as `_`, the shortest first.
+/// Keys whose whole value is a secret, in lower case with `-` as `_`.
 const SECRET_KEYS: &[&str] = &[
-    "otp",
-    "pwd",
-    "totp",
-    "token",
-    "apikey",
-    "cookie",
-    "passwd",
-    "secret",
-    "api_key",
-    "idtoken",
-    "oobcode",
-    "id_token",
-    "otp_code",
-    "passcode",
     "password",
-    "assertion",
-    "x_api_key",
-    "actortoken",
-    "privatekey",
-    "secret_key",
-    "set_cookie",
-    "accesstoken",
-    "actor_token",
-    "newpassword",
-    "oldpassword",
-    "opa.runtime",
-    "private_key",
-    "sessioninfo",
-    "access_token",
-    "clientsecret",
+    "passwd",
+    "pwd",
     "new_password",
     "old_password",
-    "passwordhash",
-    "refreshtoken",
-    "subjecttoken",
-    "authorization",
+    "secret",
     "client_secret",
-    "code_verifier",
-    "identitytoken",
-    "password_hash",
+    "token",
+    "access_token",
     "refresh_token",
+    "id_token",
+    "idtoken",
+    "accesstoken",
+    "refreshtoken",
     "subject_token",
-    "client_assertion",
-    "connection_string",
+    "actor_token",
+    "api_key",
+    "apikey",
+    "x_api_key",
+    "authorization",
     "proxy_authorization",
-    "mfapendingcredential",
+    "cookie",
+    "set_cookie",
+    "private_key",
+    "privatekey",
+    "client_assertion",
+    "assertion",
+    "code_verifier",
+    "otp",
+    "totp",
+    "passcode",
+    "opa.runtime",
     "aws_secret_access_key",
+    "secret_key",
+    "connection_string",
+    "passwordhash",
+    "password_hash",
+    "newpassword",
+    "oldpassword",
+    "clientsecret",
+    "oobcode",
+    "sessioninfo",
+    "mfapendingcredential",
+    "subjecttoken",
+    "actortoken",
+    "identitytoken",
+    "otp_code",
 ];
 
-/// For each length, up to the longest, how many of the secret keys are shorter: few have the length of any one key.
-static SHORTER: [usize; 24] = {
-    let (mut shorter, mut length) = ([0; 24], 0);
-    while length < shorter.len() {
-        while shorter[length] < SECRET_KEYS.len() && SECRET_KEYS[shorter[length]].len() < length {
-            shorter[length] += 1;
-        }
-        length += 1;
-    }
-    let mut i = 1;
-    while i < SECRET_KEYS.len() {
-        assert!(SECRET_KEYS[i - 1].len() <= SECRET_KEYS[i].len());
-        i += 1;
-    }
-    assert!(shorter[23] == SECRET_KEYS.len());
-    shorter
-};
+/// Secret keys by their length: few of them have that of any one key.
+static SECRET_KEYS_BY_LENGTH: LazyLock<Vec<Vec<&'static [u8]>>> = LazyLock::new(|| {
+    let longest = SECRET_KEYS.iter().map(|key| key.len()).max().unwrap_or(0);
+    (0..=longest).map(|length| SECRET_KEYS.iter().filter(|key| key.len() == length).map(|key| key.as_bytes()).collect()).collect()
+});
 
 /// On its own: beside the other patterns a long text without a dot would be scanned again for each of their finds.
 static JWT: LazyLock<Regex> =
@@ -157,18 +145,18 @@ static SIGN: LazyLock<AhoCorasick> = LazyLock::new(|| {
 /// As [`SIGN`], over a whole record: folded to lower case, several bytes at a time where the processor can.
 static FOLDED_SIGN: LazyLock<Option<packed::Searcher>> = LazyLock::new(|| packed::Searcher::new(SIGNS));
 
-/// Where in bytes what every secret that has a form holds begins, in any case.
-pub(crate) fn signs(bytes: &[u8], spots: &mut Found) {
+/// Notes where in bytes what every secret that has a form holds stands, in any case.
+pub(crate) fn note_signs(bytes: &[u8], noted: &mut Noted) {
     match &*FOLDED_SIGN {
-        Some(searcher) => spots.extend(searcher.find_iter(&bytes.to_ascii_lowercase()).map(|sign| sign.range())),
-        None => spots.extend(SIGN.find_iter(bytes).map(|sign| sign.range())),
+        Some(searcher) => noted.all(searcher.find_iter(&bytes.to_ascii_lowercase()).map(|sign| sign.range())),
+        None => noted.all(SIGN.find_iter(bytes).map(|sign| sign.range())),
     }
 }
 
-/// Where bytes hold what credentials in a URL need.
-pub(crate) fn addresses(bytes: &[u8], spots: &mut Found) {
+/// Notes where bytes hold what credentials in a URL need.
+pub(crate) fn note_addresses(bytes: &[u8], noted: &mut Noted) {
     if memmem::find(bytes, b"://").is_some() {
-        spots.extend(memchr_iter(b'@', bytes).map(|at| at..at + 1));
+        noted.each(b'@', bytes);
     }
 }
 
@@ -229,9 +217,9 @@ pub(crate) fn chain<'t>(text: Cow<'t, str>, step: impl Fn(&str) -> Cow<'_, str>)
 
 /// Whether a key names a secret.
 pub(crate) fn is_secret_key(key: &str) -> bool {
-    let Some([first, next]) = SHORTER.get(key.len()..key.len() + 2) else { return false };
     let same = |a: &u8, b: &u8| a.to_ascii_lowercase() == *b || (*a == b'-' && *b == b'_');
-    SECRET_KEYS[*first..*next].iter().any(|name| key.as_bytes().iter().zip(name.as_bytes()).all(|(a, b)| same(a, b)))
+    let names = SECRET_KEYS_BY_LENGTH.get(key.len());
+    names.is_some_and(|names| names.iter().any(|name| key.as_bytes().iter().zip(*name).all(|(a, b)| same(a, b))))
 }
 
 #[cfg(test)]

@@ -6,8 +6,10 @@
 
 use std::ops::Range;
 
+use memchr::memchr_iter;
+
 use crate::privacy::Privacy;
-use crate::{encoded, secrets};
+use crate::{encoded, personal, secrets};
 
 /// Room for as many as most records have.
 const USUAL: usize = 32;
@@ -16,18 +18,18 @@ const MAX_NOTED: usize = 4_096;
 
 /// Spots as they are found.
 #[derive(Debug)]
-pub(crate) struct Found {
+pub(crate) struct Noted {
     ranges: Vec<Range<usize>>,
     is_too_many: bool,
 }
 
-impl Found {
+impl Noted {
     fn new() -> Self {
         Self { ranges: Vec::with_capacity(USUAL), is_too_many: false }
     }
 
     /// Notes some, until they are too many. Neighbours become one.
-    pub(crate) fn extend(&mut self, spots: impl Iterator<Item = Range<usize>>) {
+    pub(crate) fn all(&mut self, spots: impl Iterator<Item = Range<usize>>) {
         for spot in spots {
             let has_room = self.ranges.len() < MAX_NOTED;
             match self.ranges.last_mut() {
@@ -39,6 +41,11 @@ impl Found {
                 }
             }
         }
+    }
+
+    /// Notes each place of a byte.
+    pub(crate) fn each(&mut self, byte: u8, bytes: &[u8]) {
+        self.all(memchr_iter(byte, bytes).map(|at| at..at + 1));
     }
 
     /// In order, and apart from each other.
@@ -67,14 +74,14 @@ pub(crate) struct Spots<'r> {
 
 impl<'r> Spots<'r> {
     pub(crate) fn of(record: &'r [u8], privacy: &Privacy) -> Self {
-        let mut found = Found::new();
-        secrets::signs(record, &mut found);
-        let hold_signs = !found.ranges.is_empty();
-        secrets::addresses(record, &mut found);
-        encoded::spots(record, &mut found);
-        privacy.spots(record, &mut found);
+        let mut noted = Noted::new();
+        secrets::note_signs(record, &mut noted);
+        let hold_signs = !noted.ranges.is_empty();
+        secrets::note_addresses(record, &mut noted);
+        encoded::note_spots(record, &mut noted);
+        personal::note_spots(privacy.kinds(), record, &mut noted);
         let whole = 0..record.len();
-        let ranges = if found.is_too_many { vec![whole] } else { found.merged() };
+        let ranges = if noted.is_too_many { vec![whole] } else { noted.merged() };
         Self { record, ranges, hold_signs }
     }
 
