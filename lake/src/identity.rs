@@ -10,7 +10,7 @@ use crate::place::Place;
 use crate::{LakeError, io_error};
 
 /// 2: salts of fields come from one of their row. 3: baselines keep statistics of their days.
-const FORMAT: u32 = 5;
+const FORMAT: u32 = 6;
 
 /// The file.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,12 +7,13 @@
 //! Values: text and bytes as they are; integers, times and dates as eight bytes big-endian (so widening a
 //! type keeps leaves valid); floats as their bits; lists and structs with counts and null marks.
 
+use std::fmt::Write as _;
 use std::ops::Range;
 
 use arrow::array::{Array, ArrayRef, AsArray, BinaryArray, Int32Array, Int64Array, MapArray, RecordBatch, StringArray};
 use arrow::buffer::NullBuffer;
 use arrow::datatypes::{DataType, Date32Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType};
-use ledger::{FieldName, Hash, LeafBuilder, commit_field, field_salt};
+use ledger::{ColumnTag, Hash, LeafBuilder, RowKey, commit_field};
 use schemas::COLUMNS;
 use schemas::columns::name;
 use schemas::keys::Keys;
@@ -30,18 +31,17 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
         .collect();
     columns.sort_unstable_by_key(|column| column.name);
     let names = RowNames::of(batch);
-    let (mut leaf, mut scratch) = (LeafBuilder::default(), Vec::new());
+    let (mut leaf, mut scratch, mut row_name) = (LeafBuilder::default(), Vec::new(), String::new());
     (0..batch.num_rows())
         .map(|row| {
-            let mut row_salt = None;
+            names.of_row(row, &mut row_name);
+            let row_key = RowKey::new(&keys.row_secret(&row_name));
             for column in columns.iter().filter(|column| column.nulls.is_none_or(|nulls| nulls.is_valid(row))) {
                 let value = column.values.bytes_of(row, &mut scratch);
                 if column.is_sensitive {
-                    let row_salt = row_salt.get_or_insert_with(|| keys.row_salt(&names.of_row(row)));
-                    let salt = field_salt(row_salt, &column.field);
-                    leaf.commitment(&column.field, &commit_field(&column.field, &salt, value));
+                    leaf.commitment(column.tag, &commit_field(&row_key.salt(column.tag), value));
                 } else {
-                    leaf.plain(&column.field, value);
+                    leaf.plain(column.tag, value);
                 }
             }
             leaf.finish()
@@ -52,7 +52,7 @@ pub fn leaf_hashes(batch: &RecordBatch, keys: &Keys) -> Vec<Hash> {
 /// A column that is not empty.
 struct Column<'b> {
     name: &'static str,
-    field: FieldName,
+    tag: ColumnTag,
     is_sensitive: bool,
     nulls: Option<&'b NullBuffer>,
     values: Values<'b>,
@@ -61,7 +61,7 @@ struct Column<'b> {
 impl<'b> Column<'b> {
     fn of(column: &schemas::Column, values: &'b ArrayRef) -> Self {
         let schemas::Column { name, sensitive, .. } = *column;
-        Self { name, field: FieldName::new(name), is_sensitive: sensitive, nulls: values.nulls(), values: Values::of(values.as_ref()) }
+        Self { name, tag: ColumnTag::new(name), is_sensitive: sensitive, nulls: values.nulls(), values: Values::of(values.as_ref()) }
     }
 }
 
@@ -134,12 +134,16 @@ impl<'b> RowNames<'b> {
         }
     }
 
-    fn of_row(&self, row: usize) -> String {
+    /// Written in the place of what stood in `name`.
+    fn of_row(&self, row: usize, name: &mut String) {
         let text = |column: Option<&'b StringArray>| column.map_or("", |c| c.value(row));
         let int = |column: Option<&Int32Array>| column.map_or(0, |c| c.value(row));
         let offset = self.offset.map_or(0, |c| c.value(row));
         let (stream, incarnation) = (text(self.stream), text(self.incarnation));
-        format!("{stream}\0{incarnation}\0{}\0{offset}\0{}", int(self.partition), int(self.record_index))
+        let (partition, index) = (int(self.partition), int(self.record_index));
+        name.clear();
+        // Writing to a string cannot fail.
+        let _ = write!(name, "{stream}\0{incarnation}\0{partition}\0{offset}\0{index}");
     }
 }
 
@@ -221,6 +225,12 @@ fn long(value: i64, out: &mut Vec<u8>) {
 mod tests {
     use super::*;
     use arrow::array::{MapBuilder, StringBuilder};
+
+    #[test]
+    fn no_two_columns_have_one_tag() {
+        let tags: std::collections::BTreeSet<ColumnTag> = COLUMNS.iter().map(|column| ColumnTag::new(column.name)).collect();
+        assert_eq!(tags.len(), COLUMNS.len());
+    }
 
     #[test]
     fn entries_of_a_map_are_written_as_structs_of_texts_are() {

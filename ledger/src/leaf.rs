@@ -1,14 +1,18 @@
 //! The leaf of one row.
 //!
 //! ```text
-//! field  = len16(name) name len32(value) value
-//! plain  = SHA-256(0x70 field*)                       plain columns that are not null, by name
-//! salt   = SHA-256(0x73 row_salt name), 16 bytes      of one field; row_salt is keyed and stays secret
-//! c_f    = SHA-256(0x66 len16(name) name salt value)  one for each sensitive column that is not null
-//! leaf   = SHA-256(0x00 plain (len16(name) name c_f)*)
+//! tag    = SHA-256(0x6e name), 4 bytes                what stands for a column's name; no two columns have the same
+//! plain  = SHA-256(0x70 (tag len32(value) value)*)    plain columns that are not null, by name
+//! salt   = AES-128(row_key, tag 0{12}), 16 bytes      of one field; row_key stays secret
+//! c_f    = SHA-256(0x66 salt value)                   one for each sensitive column that is not null
+//! leaf   = SHA-256(0x00 plain (tag c_f)*)
 //! ```
-//! A salt of 16 bytes cannot be guessed, and leaves room for a short value in the same block of the hash.
-//! Columns go in by ascending name, nulls not at all; so a column added later leaves old leaves valid.
+//! A salt of 16 bytes cannot be guessed, and leaves room for a value as long as a UUID in the same block of the hash; what
+//! column a commitment is of, the leaf says. Columns go in by ascending name, nulls not at all; so a column added later leaves
+//! old leaves valid.
+
+use aes::Aes128;
+use aes::cipher::{BlockCipherEncrypt, KeyInit};
 
 use crate::Hash;
 use crate::sha::digest;
@@ -25,19 +29,40 @@ pub struct Commitment {
     pub hash: Hash,
 }
 
-/// A column's name as leaves hold it, `len16(name) name`: made once for the leaves of many rows.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FieldName(Vec<u8>);
+/// What stands for a column's name in leaves: made once for the leaves of many rows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ColumnTag([u8; 4]);
 
-impl FieldName {
+impl ColumnTag {
     /// Of a column of this name.
     pub fn new(name: &str) -> Self {
-        let length = u16::try_from(name.len()).unwrap_or(u16::MAX).to_be_bytes();
-        Self([&length, name.as_bytes()].concat())
+        let hash = digest(&[&[0x6e], name.as_bytes()]);
+        Self(std::array::from_fn(|i| hash[i]))
+    }
+}
+
+/// The secret of one row, from which come the salts of its fields.
+pub struct RowKey(Aes128);
+
+impl std::fmt::Debug for RowKey {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("RowKey(secret)")
+    }
+}
+
+impl RowKey {
+    /// From 16 secret bytes, which no other row has.
+    pub fn new(secret: &[u8; 16]) -> Self {
+        Self(Aes128::new(secret.into()))
     }
 
-    fn name(&self) -> &[u8] {
-        &self.0[2..]
+    /// Salt of one field of the row. It tells nothing of the salts of the row's other fields.
+    pub fn salt(&self, column: ColumnTag) -> Salt {
+        let mut block = [0; 16];
+        block[..4].copy_from_slice(&column.0);
+        let block = &mut block.into();
+        self.0.encrypt_block(block);
+        (*block).into()
     }
 }
 
@@ -56,16 +81,16 @@ impl Default for LeafBuilder {
 
 impl LeafBuilder {
     /// Adds a plain field.
-    pub fn plain(&mut self, name: &FieldName, value: &[u8]) {
-        self.plain.reserve(name.0.len() + 4 + value.len());
-        self.plain.extend_from_slice(&name.0);
-        self.plain.extend_from_slice(&u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes());
+    pub fn plain(&mut self, column: ColumnTag, value: &[u8]) {
+        let [a, b, c, d] = column.0;
+        let [e, f, g, h] = u32::try_from(value.len()).unwrap_or(u32::MAX).to_be_bytes();
+        self.plain.extend_from_slice(&[a, b, c, d, e, f, g, h]);
         self.plain.extend_from_slice(value);
     }
 
     /// Adds a sensitive field by its commitment, which is all that a redacted row still has.
-    pub fn commitment(&mut self, name: &FieldName, commitment: &Hash) {
-        self.commitments.extend_from_slice(&name.0);
+    pub fn commitment(&mut self, column: ColumnTag, commitment: &Hash) {
+        self.commitments.extend_from_slice(&column.0);
         self.commitments.extend_from_slice(commitment);
     }
 
@@ -79,15 +104,9 @@ impl LeafBuilder {
     }
 }
 
-/// Salt of one field of a row. It tells nothing of the salts of the row's other fields.
-pub fn field_salt(row_salt: &Hash, name: &FieldName) -> Salt {
-    let hash = digest(&[&[0x73], row_salt, name.name()]);
-    std::array::from_fn(|i| hash[i])
-}
-
 /// Salted commitment to one sensitive field. Without the salt a low-entropy value cannot be guessed.
-pub fn commit_field(name: &FieldName, salt: &Salt, value: &[u8]) -> Hash {
-    digest(&[&[0x66], &name.0, salt, value])
+pub fn commit_field(salt: &Salt, value: &[u8]) -> Hash {
+    digest(&[&[0x66], salt, value])
 }
 
 #[cfg(test)]
@@ -96,10 +115,9 @@ mod tests {
 
     fn leaf(fields: &[(&str, &str)], sensitive: &[(&str, &str)]) -> Hash {
         let mut builder = LeafBuilder::default();
-        fields.iter().for_each(|(n, v)| builder.plain(&FieldName::new(n), v.as_bytes()));
+        fields.iter().for_each(|(n, v)| builder.plain(ColumnTag::new(n), v.as_bytes()));
         for (name, value) in sensitive {
-            let name = FieldName::new(name);
-            builder.commitment(&name, &commit_field(&name, &[1; 16], value.as_bytes()));
+            builder.commitment(ColumnTag::new(name), &commit_field(&[1; 16], value.as_bytes()));
         }
         builder.finish()
     }
@@ -114,11 +132,18 @@ mod tests {
 
     #[test]
     fn a_redacted_field_leaves_the_leaf_valid() {
-        let name = FieldName::new("c");
-        let commitment = commit_field(&name, &[1; 16], b"3");
+        let commitment = commit_field(&[1; 16], b"3");
         let mut redacted = LeafBuilder::default();
-        redacted.plain(&FieldName::new("a"), b"1");
-        redacted.commitment(&name, &commitment);
+        redacted.plain(ColumnTag::new("a"), b"1");
+        redacted.commitment(ColumnTag::new("c"), &commitment);
         assert_eq!(leaf(&[("a", "1")], &[("c", "3")]), redacted.finish());
+    }
+
+    #[test]
+    fn salts_differ_by_row_and_by_column_and_come_again() {
+        let salt = |secret: u8, name: &str| RowKey::new(&[secret; 16]).salt(ColumnTag::new(name));
+        assert_eq!(salt(1, "a"), salt(1, "a"));
+        assert_ne!(salt(1, "a"), salt(1, "b"));
+        assert_ne!(salt(1, "a"), salt(2, "a"));
     }
 }

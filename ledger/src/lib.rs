@@ -7,14 +7,14 @@
 //! verifies. A *seal* commits to one batch: ranges of offsets, counts, and the root over the leaves of
 //! every row of the batch in (stream, incarnation, partition, offset, record index) order.
 //!
-//! Limits: a batch has at most 2^31 rows; a name 65,535 bytes; a value 2^32 - 1 bytes.
+//! Limits: a batch has at most 2^31 rows; a value 2^32 - 1 bytes.
 
 mod leaf;
 mod seal;
 mod sha;
 mod tree;
 
-pub use leaf::{Commitment, FieldName, LeafBuilder, Salt, commit_field, field_salt};
+pub use leaf::{ColumnTag, Commitment, LeafBuilder, RowKey, Salt, commit_field};
 pub use seal::{Range, SEAL_FORMAT, Seal, SealError};
 pub use tree::{inclusion_proof, node_hash, root, verify_inclusion};
 

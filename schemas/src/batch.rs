@@ -14,7 +14,7 @@ use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, SchemaRef,
 use arrow::error::ArrowError;
 use arrow::record_batch::RecordBatch;
 
-use crate::cell::{Cell, Field, Kind, Member, Struct};
+use crate::cell::{Cell, Field, Kind, Member, Struct, TextMap};
 use crate::columns::{COLUMNS, Column, Row};
 
 /// Arrow schema of `events`, partition columns included, every column nullable.
@@ -301,7 +301,7 @@ fn append_structs(fields: &[Field], list: &mut ListBuilder<StructBuilder>, value
 
 fn append_map(builder: &mut MapBuilder<StringBuilder, StringBuilder>, cell: Cell<'_>) {
     let entries = if let Cell::Map(entries) = cell { Some(entries) } else { None };
-    for (key, value) in entries.unwrap_or_default() {
+    for (key, value) in entries.into_iter().flat_map(TextMap::iter) {
         builder.keys().append_value(key);
         builder.values().append_value(value);
     }

@@ -94,6 +94,50 @@ impl From<Option<String>> for Member {
 /// One struct of a list: members in the order of the column's fields.
 pub type Struct = Vec<Member>;
 
+/// Pairs of texts in order, as a map column has them: all in one text, for a row has dozens of them.
+#[derive(Clone, Default, PartialEq, Eq)]
+pub struct TextMap {
+    text: String,
+    /// Where each key and its value end.
+    ends: Vec<(usize, usize)>,
+}
+
+impl std::fmt::Debug for TextMap {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_map().entries(self.iter()).finish()
+    }
+}
+
+impl TextMap {
+    /// Adds a pair whose value is written at the end of a text; what stands before is others' and stays.
+    pub(crate) fn push_written(&mut self, key: &str, write: impl FnOnce(&mut String)) {
+        self.text.push_str(key);
+        let key_end = self.text.len();
+        write(&mut self.text);
+        self.ends.push((key_end, self.text.len()));
+    }
+
+    /// The pairs.
+    pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
+        let mut start = 0;
+        self.ends.iter().map(move |(key_end, end)| {
+            let pair = (&self.text[start..*key_end], &self.text[*key_end..*end]);
+            start = *end;
+            pair
+        })
+    }
+
+    /// How many pairs.
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+}
+
 /// A borrowed value of any column.
 #[derive(Debug, Clone, Copy)]
 pub enum Cell<'a> {
@@ -116,7 +160,7 @@ pub enum Cell<'a> {
     /// Structs.
     Structs(&'a [Struct]),
     /// Map entries.
-    Map(&'a [(String, String)]),
+    Map(&'a TextMap),
 }
 
 macro_rules! cell_from {
@@ -141,7 +185,7 @@ cell_from! {
     Vec<u8> => Bytes(v) v.as_slice();
     Vec<String> => Texts(v) v.as_slice();
     Vec<Struct> => Structs(v) v.as_slice();
-    Vec<(String, String)> => Map(v) v.as_slice();
+    TextMap => Map(v) v;
 }
 
 /// An owned value of a column, as mapping files make them.
@@ -196,7 +240,7 @@ impl FromValue for Vec<u8> {
     }
 }
 
-impl FromValue for Vec<(String, String)> {
+impl FromValue for TextMap {
     fn from_value(_: Value) -> Option<Self> {
         None
     }
@@ -258,8 +302,10 @@ impl FromJson for Vec<Struct> {
     }
 }
 
-impl FromJson for Vec<(String, String)> {
+impl FromJson for TextMap {
     fn from_json(value: &Json<'_>) -> Option<Self> {
-        Some(value.members().iter().map(|(k, v)| (k.to_string(), v.compact())).collect())
+        let mut map = Self::default();
+        value.members().iter().for_each(|(key, value)| map.push_written(key, |text| value.print_compact(text)));
+        Some(map)
     }
 }

@@ -9,7 +9,7 @@
 //! Sensitivity decides two things: *sensitive* columns get a salted commitment of their own in the
 //! leaf (so one can be redacted later while the leaf still verifies), and no statistics.
 
-use crate::cell::{Cell, Field, Kind, Struct};
+use crate::cell::{Cell, Field, Kind, Struct, TextMap};
 
 /// A column as the schema, the leaf encoder and the documentation see it.
 #[derive(Debug, Clone, Copy)]
@@ -35,7 +35,7 @@ macro_rules! rust_type {
     (bytes) => { Option<Vec<u8>> };
     (texts) => { Option<Vec<String>> };
     (structs) => { Option<Vec<Struct>> };
-    (map) => { Option<Vec<(String, String)>> };
+    (map) => { Option<TextMap> };
 }
 
 macro_rules! kind_of {

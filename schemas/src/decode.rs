@@ -8,6 +8,7 @@
 //! 1 MiB an element; of the key and the headers 4 KiB each are kept.
 
 use crate::adapters::Adapter;
+use crate::cell::TextMap;
 use crate::columns::Row;
 use crate::derive::{ocsf, principal_path};
 use crate::draft::{Draft, Input};
@@ -311,7 +312,7 @@ fn name_the_unknown(row: &mut Row) {
 struct Beside {
     envelope: String,
     faults: Vec<String>,
-    rest: Vec<(String, String)>,
+    rest: TextMap,
     redacted_paths: Vec<String>,
 }
 

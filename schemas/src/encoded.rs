@@ -33,10 +33,14 @@ pub(crate) fn hides(text: &str, is_found: &impl Fn(&str) -> bool) -> bool {
     hides_below(text, is_found, MAX_LAYERS)
 }
 
-/// Notes where bytes may hold a text behind an encoding: [`hides`] finds nothing in a text that reaches into none of these.
+/// Notes where bytes may hold URL encoding: [`hides`] finds nothing in a text that reaches into none of these and has no run.
 pub(crate) fn note_spots(bytes: &[u8], noted: &mut Noted) {
     noted.each(b'%', bytes);
-    noted.all(runs(bytes, MIN_BASE64, &BASE64));
+}
+
+/// Whether a text is long enough, in one piece, to hold Base64.
+pub(crate) fn has_run(text: &str) -> bool {
+    runs(text.as_bytes(), MIN_BASE64, &BASE64).next().is_some()
 }
 
 /// A text with what `instead` says in the place of its words; `None` when nothing changes.

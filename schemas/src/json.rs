@@ -279,6 +279,11 @@ impl<'a> Json<'a> {
         self.compact_sized(size_bytes)
     }
 
+    /// Prints as [`Json::compact`] does, at the end of a text.
+    pub(crate) fn print_compact(&self, out: &mut String) {
+        self.print(out, false);
+    }
+
     /// As [`Json::compact`], into a text of about this size.
     pub fn compact_sized(&self, size_bytes: usize) -> String {
         let mut out = String::with_capacity(size_bytes);

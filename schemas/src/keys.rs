@@ -56,9 +56,10 @@ impl Keys {
         hex(&mac(&self.id, &parts)[..16])
     }
 
-    /// Salt of one row, from which come those of its sensitive fields: 32 bytes.
-    pub fn row_salt(&self, row_identity: &str) -> [u8; 32] {
-        mac(&self.salt, &[row_identity.as_bytes()])
+    /// Secret of one row, from which come the salts of its sensitive fields.
+    pub fn row_secret(&self, row_identity: &str) -> [u8; 16] {
+        let hash = mac(&self.salt, &[row_identity.as_bytes()]);
+        std::array::from_fn(|i| hash[i])
     }
 
     /// What stands where a value was redacted: equal values of one class and tenant have equal tokens.

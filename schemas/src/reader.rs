@@ -2,8 +2,10 @@
 //!
 //! So an adapter never has to list what it did not map, and nothing is lost when it is wrong.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 
+use crate::cell::TextMap;
 use crate::json::Json;
 use crate::time::{self, TimeFormat};
 
@@ -167,10 +169,9 @@ impl<'a> Reader<'a> {
     }
 
     /// Leaves that nothing read: path and JSON text. `is_repetitive` says that a key stands twice in some object.
-    pub fn rest(&self, is_repetitive: bool) -> Vec<(String, String)> {
-        let mut used = self.used.borrow().clone();
-        used.sort_unstable();
-        let mut rest = Rest { used: &used, may_meet: is_repetitive, path: String::new(), leaves: Vec::new() };
+    pub fn rest(&self, is_repetitive: bool) -> TextMap {
+        let used = Places::of(&self.used.borrow());
+        let mut rest = Rest { used, may_meet: is_repetitive, path: String::new(), leaves: TextMap::default() };
         rest.collect(self.json, 0);
         rest.leaves
     }
@@ -186,19 +187,52 @@ fn place(value: &Json<'_>) -> usize {
     std::ptr::from_ref(value).addr()
 }
 
+/// A set of places, which mostly says no: of every value of an element it is asked whether it was read.
+struct Places {
+    /// In order.
+    all: Vec<usize>,
+    /// A bit for some of a place: where it is not set, none of the places is.
+    marks: [u64; Self::MARKS / 64],
+}
+
+impl Places {
+    const MARKS: usize = 1024;
+
+    fn of(places: &[usize]) -> Self {
+        let mut marks = [0; Self::MARKS / 64];
+        for place in places {
+            let mark = Self::mark(*place);
+            marks[mark / 64] |= 1 << (mark % 64);
+        }
+        let mut all = places.to_vec();
+        all.sort_unstable();
+        Self { all, marks }
+    }
+
+    fn has(&self, place: usize) -> bool {
+        let mark = Self::mark(place);
+        self.marks[mark / 64] >> (mark % 64) & 1 == 1 && self.all.binary_search(&place).is_ok()
+    }
+
+    /// Multiplied by the golden ratio, the upper bits differ also between neighbours (Knuth, volume 3, 6.4).
+    fn mark(place: usize) -> usize {
+        ((place as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 54) as usize
+    }
+}
+
 /// Leaves that do not lie in one of the `used` places, nor in a value that does.
-struct Rest<'u> {
-    used: &'u [usize],
+struct Rest {
+    used: Places,
     /// Whether two leaves can have one path: by keys that repeat, or that hold what joins the steps of a path, or because one was cut.
     may_meet: bool,
     /// Where the walk stands.
     path: String,
-    leaves: Vec<(String, String)>,
+    leaves: TextMap,
 }
 
-impl Rest<'_> {
+impl Rest {
     fn collect(&mut self, value: &Json<'_>, depth: usize) {
-        if self.leaves.len() >= MAX_EXT || self.used.binary_search(&place(value)).is_ok() {
+        if self.leaves.len() >= MAX_EXT || self.used.has(place(value)) {
             return;
         }
         match value {
@@ -210,6 +244,9 @@ impl Rest<'_> {
     }
 
     fn step(&mut self, step: &str, value: &Json<'_>, depth: usize) {
+        if matches!(value, Json::Null) {
+            return;
+        }
         let before = self.path.len();
         if depth > 0 {
             self.path.push('.');
@@ -220,18 +257,20 @@ impl Rest<'_> {
     }
 
     fn take(&mut self, leaf: &Json<'_>, depth: usize) {
-        let mut text = leaf.compact();
-        text.truncate(text.floor_char_boundary(MAX_EXT_BYTES));
         let path = &self.path[..self.path.floor_char_boundary(MAX_EXT_PATH)];
         let joints = self.path.bytes().filter(|b| *b == b'.').count();
         self.may_meet |= path.len() < self.path.len() || joints + 1 != depth || path.contains('#');
-        let path = if self.may_meet { unlike(path, &self.leaves) } else { path.to_owned() };
-        self.leaves.push((path, text));
+        let path = if self.may_meet { Cow::Owned(unlike(path, &self.leaves)) } else { Cow::Borrowed(path) };
+        self.leaves.push_written(&path, |text| {
+            let start = text.len();
+            leaf.print_compact(text);
+            text.truncate(text.floor_char_boundary(start + MAX_EXT_BYTES));
+        });
     }
 }
 
 /// A path that no other leaf has: repeated keys and cut paths get a number, for keys of a map are unique.
-fn unlike(path: &str, others: &[(String, String)]) -> String {
+fn unlike(path: &str, others: &TextMap) -> String {
     let taken = |candidate: &str| others.iter().any(|(other, _)| other == candidate);
     if !taken(path) {
         return path.to_owned();
@@ -250,7 +289,7 @@ mod tests {
         let text = format!(r#"{{"{long}":1,"{cut}":2,"a":{{"b":3}},"a.b":4}}"#);
         let json = json::parse(text.as_bytes()).unwrap();
         let rest = Reader::new(&json).rest(false);
-        let paths: Vec<&str> = rest.iter().map(|(path, _)| path.as_str()).collect();
+        let paths: Vec<&str> = rest.iter().map(|(path, _)| path).collect();
         assert_eq!(paths, [cut.as_str(), &format!("{cut}#2"), "a.b", "a.b#2"]);
     }
 }

@@ -18,7 +18,7 @@ use crate::keys::Keys;
 use crate::personal;
 use crate::privacy::{Kind, PERSONAL, Privacy};
 use crate::secrets::{self, chain, is_secret_key, is_token};
-use crate::spots::Spots;
+use crate::spots::{Spots, Suspicion};
 use crate::way::Way;
 
 /// Class of the tokens of secrets.
@@ -142,9 +142,9 @@ impl<'k> Redactor<'k> {
         class.get()
     }
 
-    /// Whether a text is of the record and no find can be in it, but for JSON that stands in it.
-    fn is_clear(&self, text: &str) -> bool {
-        self.spots.as_ref().is_some_and(|spots| spots.are_clear_of(text))
+    /// What could be in a text, JSON that stands in it aside.
+    fn suspicion(&self, text: &str) -> Suspicion {
+        self.spots.as_ref().map_or(Suspicion::ALL, |spots| spots.suspicion(text))
     }
 
     /// What a key says of its value.
@@ -161,8 +161,8 @@ impl<'k> Redactor<'k> {
                 self.pair(members, way, done);
                 for (key, member) in members {
                     // A caller can put a secret into the name of an argument too; no pattern is shorter.
-                    let is_clear = key.len() < MIN_SECRET || self.is_clear(key);
-                    let clean = if is_clear { None } else { owned(self.text(key)) };
+                    let suspicion = if key.len() < MIN_SECRET { None } else { Some(self.suspicion(key)) };
+                    let clean = suspicion.filter(|s| s.is_secret || s.is_personal).and_then(|_| owned(self.text(key)));
                     let is_clean = clean.is_none();
                     if let Some(clean) = clean {
                         *key = Cow::Owned(clean);
@@ -189,7 +189,7 @@ impl<'k> Redactor<'k> {
             }
             // A card can be a number too.
             Json::Number(digits) => {
-                if !self.is_clear(digits)
+                if self.suspicion(digits).is_personal
                     && let Some(token) = owned(self.without_personal(digits)).filter(|_| !self.privacy.keeps(way))
                 {
                     note(way, done);
@@ -233,11 +233,11 @@ impl<'k> Redactor<'k> {
             return;
         }
         let class = members.iter().find_map(|(key, value)| {
-            let is_name = ["name", "key", "header", "Name", "Key"].contains(&key.as_ref());
+            let is_name = matches!(key.as_ref(), "name" | "key" | "header" | "Name" | "Key");
             if is_name { value.text().and_then(|name| self.class_of(name)) } else { None }
         });
         let Some(class) = class else { return };
-        for (key, value) in members.iter_mut().filter(|(key, _)| ["value", "values", "Value"].contains(&key.as_ref())) {
+        for (key, value) in members.iter_mut().filter(|(key, _)| matches!(key.as_ref(), "value" | "values" | "Value")) {
             let way = &Way::Key(way, key);
             if (class == SECRET || self.is_taken(class, value, way)) && self.take_out_as(class, value) {
                 note(way, done);
@@ -261,7 +261,8 @@ impl<'k> Redactor<'k> {
 
     /// The clean text, when anything had to go.
     fn clean_text(&self, text: &str, way: &Way<'_>, inner: usize, done: &mut Redactions) -> Option<String> {
-        if !may_be_nested(text) && self.is_clear(text) {
+        let suspicion = self.suspicion(text);
+        if suspicion.is_none() && !may_be_nested(text) {
             return None;
         }
         if inner < MAX_INNER
@@ -273,14 +274,22 @@ impl<'k> Redactor<'k> {
             return (done.count > before).then(|| nested.compact());
         }
         let is_kept = || self.privacy.keeps(way);
-        if let Some(class) = self.hidden_class(text, &is_kept) {
+        if suspicion.is_encoded
+            && let Some(class) = self.hidden_class(text, &is_kept)
+        {
             note(way, done);
             return Some(self.token(class, text));
         }
-        let clean = chain(self.without_secrets(text, self.may_hold_signs), |t| match self.without_personal(t) {
-            Cow::Owned(_) if is_kept() => Cow::Borrowed(t),
-            found => found,
-        });
+        let mut clean = Cow::Borrowed(text);
+        if suspicion.is_secret {
+            clean = self.without_secrets(text, self.may_hold_signs);
+        }
+        if suspicion.is_personal {
+            clean = chain(clean, |t| match self.without_personal(t) {
+                Cow::Owned(_) if is_kept() => Cow::Borrowed(t),
+                found => found,
+            });
+        }
         let clean = owned(clean)?;
         note(way, done);
         Some(clean)

@@ -1,14 +1,14 @@
-//! Where in a record a secret or something personal could stand: one look at its bytes instead of several at each of its many
-//! short texts.
+//! What a text of a record could hold that has to go: one look at the record's bytes for the signs of secrets, instead of one at
+//! each of its many short texts, and one at the text itself for runs that most texts are too short for.
 //!
 //! Asked about texts that are borrowed from the record, which hold no escape and so say what its bytes show. Never wrong when it
-//! says that a text is clear; what it does not call clear is looked at as if nobody had asked.
+//! says that a text holds nothing; what it suspects is looked at as if nobody had asked.
 
 use std::ops::Range;
 
 use memchr::memchr_iter;
 
-use crate::privacy::Privacy;
+use crate::privacy::{Kind, Privacy};
 use crate::{encoded, personal, secrets};
 
 /// Room for as many as most records have.
@@ -62,10 +62,32 @@ impl Noted {
     }
 }
 
+/// What a text could hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Suspicion {
+    /// A secret that has a form.
+    pub(crate) is_secret: bool,
+    /// A text behind an encoding.
+    pub(crate) is_encoded: bool,
+    /// Something personal.
+    pub(crate) is_personal: bool,
+}
+
+impl Suspicion {
+    /// Of a text of which nothing is known.
+    pub(crate) const ALL: Self = Self { is_secret: true, is_encoded: true, is_personal: true };
+    const NONE: Self = Self { is_secret: false, is_encoded: false, is_personal: false };
+
+    pub(crate) fn is_none(self) -> bool {
+        self == Self::NONE
+    }
+}
+
 /// The spots of one record.
 #[derive(Debug)]
 pub(crate) struct Spots<'r> {
     record: &'r [u8],
+    kinds: &'r [Kind],
     /// In order, and apart from each other.
     ranges: Vec<Range<usize>>,
     /// Whether any text holds a sign of a secret.
@@ -73,7 +95,7 @@ pub(crate) struct Spots<'r> {
 }
 
 impl<'r> Spots<'r> {
-    pub(crate) fn of(record: &'r [u8], privacy: &Privacy) -> Self {
+    pub(crate) fn of(record: &'r [u8], privacy: &'r Privacy) -> Self {
         let mut noted = Noted::new();
         secrets::note_signs(record, &mut noted);
         let hold_signs = !noted.ranges.is_empty();
@@ -82,16 +104,24 @@ impl<'r> Spots<'r> {
         personal::note_spots(privacy.kinds(), record, &mut noted);
         let whole = 0..record.len();
         let ranges = if noted.is_too_many { vec![whole] } else { noted.merged() };
-        Self { record, ranges, hold_signs }
+        Self { record, kinds: privacy.kinds(), ranges, hold_signs }
     }
 
-    /// Whether a text is of this record and reaches into none of the spots.
-    pub(crate) fn are_clear_of(&self, text: &str) -> bool {
+    /// What a text could hold: anything, where it is not of this record.
+    pub(crate) fn suspicion(&self, text: &str) -> Suspicion {
         let start = text.as_ptr().addr().wrapping_sub(self.record.as_ptr().addr());
         let is_of_record = start < self.record.len() && text.len() <= self.record.len() - start;
         let end = start.wrapping_add(text.len());
+        if !is_of_record {
+            return Suspicion::ALL;
+        }
         let next = self.ranges.partition_point(|range| range.end <= start);
-        is_of_record && self.ranges.get(next).is_none_or(|range| range.start >= end)
+        let is_in_spot = self.ranges.get(next).is_some_and(|range| range.start < end);
+        Suspicion {
+            is_secret: is_in_spot,
+            is_encoded: is_in_spot || encoded::has_run(text),
+            is_personal: is_in_spot || personal::has_run(self.kinds, text),
+        }
     }
 }
 
@@ -113,23 +143,26 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_clear_unless_it_holds_what_a_find_needs_or_is_not_of_the_record() {
+    fn a_text_is_not_suspected_unless_it_holds_what_a_find_needs_or_is_not_of_the_record() {
         let record = r#"{"id":"00u1abcd","risk":"sk-live","url":"https://u:p@h/","mail":"a@b.example","at": 41111111111111111,
             "n":1764,"ip":"203.0.113.77","enc":"a%20b","blob":"dXNlcj1hbm4mcGFzc3dvcmQ9","esc":"a\tb","day":"2026-11-24T10:00:00Z"}"#;
         let json = json::parse(record.as_bytes()).unwrap();
         let mut all = Vec::new();
         texts(&json, &mut all);
-        let spots = Spots::of(record.as_bytes(), &Privacy::default());
-        let suspects: Vec<&str> = all.into_iter().filter(|text| !spots.are_clear_of(text)).collect();
+        let privacy = Privacy::default();
+        let spots = Spots::of(record.as_bytes(), &privacy);
+        let suspects: Vec<&str> = all.into_iter().filter(|text| !spots.suspicion(text).is_none()).collect();
         let wanted =
             ["sk-live", "https://u:p@h/", "a@b.example", "41111111111111111", "203.0.113.77", "a%20b", "dXNlcj1hbm4mcGFzc3dvcmQ9", "a\tb"];
         assert_eq!(suspects, wanted);
-        assert!(spots.hold_signs && !spots.are_clear_of("elsewhere"));
+        assert!(spots.hold_signs);
+        assert_eq!(spots.suspicion("elsewhere"), Suspicion::ALL);
     }
 
     #[test]
     fn a_record_of_very_many_spots_is_one_spot() {
-        let spots = |text: &str| Spots::of(text.as_bytes(), &Privacy::default()).ranges;
+        let privacy = Privacy::default();
+        let spots = |text: &str| Spots::of(text.as_bytes(), &privacy).ranges;
         let is_one = |text: &str| assert_eq!(spots(text), vec![Range { start: 0, end: text.len() }]);
         is_one(&"%".repeat(1 << 20));
         assert_eq!(spots(&"%a".repeat(MAX_NOTED)).len(), MAX_NOTED);

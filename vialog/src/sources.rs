@@ -147,7 +147,7 @@ fn show(explained: &Explained) -> Result<()> {
         let from = if paths.is_empty() { "(derived)".to_owned() } else { paths.join(", ") };
         tell::line(&format!("  {column:<26} {shown:<40} <- {from}"))?;
     }
-    for (path, value) in &explained.left_over {
+    for (path, value) in explained.left_over.iter() {
         let shown: String = value.chars().take(MAX_SHOWN).collect();
         tell::line(&format!("  left in ext: {path} = {shown}"))?;
     }

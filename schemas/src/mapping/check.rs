@@ -102,7 +102,7 @@ fn yaml(cell: Cell<'_>, id: ColumnId) -> Yaml {
         Cell::Texts(all) => texts(all),
         Cell::Structs(all) => Yaml::Sequence(all.iter().map(|one| Yaml::Sequence(one.iter().map(member).collect())).collect()),
         Cell::Map(all) => {
-            all.iter().map(|(k, v)| (Yaml::String(k.clone()), Yaml::String(v.clone()))).collect::<serde_yaml_ng::Mapping>().into()
+            all.iter().map(|(k, v)| (Yaml::String(k.to_owned()), Yaml::String(v.to_owned()))).collect::<serde_yaml_ng::Mapping>().into()
         }
     }
 }

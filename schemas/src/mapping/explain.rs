@@ -4,7 +4,7 @@
 //! those whose value is the same.
 
 use crate::adapters::Adapter;
-use crate::cell::Cell;
+use crate::cell::{Cell, TextMap};
 use crate::columns::{COLUMNS, Row};
 use crate::decode::DEFAULT_TENANT;
 use crate::draft::Input;
@@ -24,7 +24,7 @@ pub struct Explained {
     /// Columns with a value: name, value as text, and where in the record it stands.
     pub columns: Vec<(&'static str, String, Vec<String>)>,
     /// Leaves that no column took.
-    pub left_over: Vec<(String, String)>,
+    pub left_over: TextMap,
     /// What could not be read.
     pub faults: Vec<String>,
 }

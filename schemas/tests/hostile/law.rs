@@ -79,7 +79,7 @@ fn hold_event(row: &Row) {
     let amounts = [row.duration_us, row.params_bytes, row.result_rows, row.result_bytes, row.tokens_in, row.tokens_out];
     assert!(amounts.iter().flatten().all(|amount| *amount >= 0), "amounts are never below zero: {amounts:?}");
     if let Some(ext) = &row.ext {
-        let paths: std::collections::BTreeSet<&str> = ext.iter().map(|(path, _)| path.as_str()).collect();
+        let paths: std::collections::BTreeSet<&str> = ext.iter().map(|(path, _)| path).collect();
         assert_eq!(paths.len(), ext.len(), "each path of ext stands once");
         assert!(ext.len() <= 64 && ext.iter().all(|(path, text)| path.len() <= 300 && text.len() <= 1024));
     }
