@@ -217,6 +217,8 @@ fn floor(brokers: &str, topic: &str, works: bool) -> Result<(u64, u64), Failure>
     config.set("bootstrap.servers", brokers).set("group.id", "floor").set("enable.partition.eof", "true").set("check.crcs", "true");
     config.set("queued.max.messages.kbytes", "65536").set("fetch.wait.max.ms", "100");
     let consumer: BaseConsumer = config.create()?;
+    // Without it the client waits half a second before it asks who leads the partition.
+    consumer.fetch_metadata(Some(topic), Duration::from_secs(10))?;
     let mut list = TopicPartitionList::new();
     list.add_partition_offset(topic, 0, Offset::Beginning)?;
     consumer.assign(&list)?;

@@ -31,8 +31,11 @@ pub(crate) fn encode(chunks: &[RecordBatch], stats_columns: &str) -> Result<(Vec
     let schema = chunks.first().map_or_else(|| Arc::new(Schema::empty()), RecordBatch::schema);
     let places = places(chunks);
     let columns = Columns::of(&schema, chunks);
-    let mut encoder = Encoder::new(&schema, stats_columns, places.len(), &columns.empty())?;
-    for slice in places.chunks(SLICE_ROWS) {
+    let mut slices = places.chunks(SLICE_ROWS);
+    let first = columns.gather(slices.next().unwrap_or_default())?;
+    let mut encoder = Encoder::new(&first, stats_columns, places.len(), &columns.empty())?;
+    encoder.write(&first)?;
+    for slice in slices {
         encoder.write(&columns.gather(slice)?)?;
     }
     encoder.finish()

@@ -11,7 +11,7 @@ use std::collections::btree_map::{BTreeMap, Entry};
 
 use arrow::array::{Array as _, AsArray, BooleanArray, RecordBatch};
 use arrow::compute::filter_record_batch;
-use arrow::datatypes::{Date32Type, SchemaRef};
+use arrow::datatypes::Date32Type;
 use schemas::columns::name;
 
 use crate::LakeError;
@@ -71,7 +71,7 @@ impl GrowingFiles {
         }
         let encoder = match self.files.entry(((*kind).to_owned(), *day)) {
             Entry::Occupied(file) => file.into_mut(),
-            Entry::Vacant(place) => place.insert(encoder(&rows.schema(), &self.filled)?),
+            Entry::Vacant(place) => place.insert(encoder(&rows, &self.filled)?),
         };
         encoder.write(&rows)
     }
@@ -87,11 +87,11 @@ impl GrowingFiles {
     }
 }
 
-/// For a file of rows of which these columns may hold a value; how many will come is not known.
-fn encoder(schema: &SchemaRef, filled: &BTreeSet<String>) -> Result<Encoder, LakeError> {
-    let names = schema.fields().iter().map(|field| field.name().as_str());
+/// For a file that begins with these rows, of which these columns may hold a value; how many will come is not known.
+fn encoder(rows: &RecordBatch, filled: &BTreeSet<String>) -> Result<Encoder, LakeError> {
+    let names = rows.schema_ref().fields().iter().map(|field| field.name().as_str());
     let empty: Vec<&str> = names.filter(|name| !filled.contains(*name)).collect();
-    Encoder::new(schema, STATS_COLUMNS, usize::MAX, &empty)
+    Encoder::new(rows, STATS_COLUMNS, usize::MAX, &empty)
 }
 
 /// The key of each row.

@@ -1,19 +1,19 @@
 //! Record batches to the bytes of one Parquet file with Delta statistics.
 //!
-//! zstd level 1, statistics only on the columns that the table names, dictionaries everywhere but on the
-//! raw payload. Row groups of at most 128 Ki rows. Columns that are empty where a file of events begins are not compressed:
+//! zstd level 1, statistics only on the columns that the table names, dictionaries but for columns whose values mostly differ: one
+//! would hold them all and say nothing. How they are spread is seen in the first rows. Row groups of at most 128 Ki rows. Columns that are empty where a file of events begins are not compressed:
 //! whoever reads them would make ready to unpack some bytes of nothing, and most columns of most files are such.
 
-use std::sync::Arc;
+use std::collections::HashSet;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::{Date32Type, Int64Type, SchemaRef, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, TimestampMicrosecondType};
 use bytes::Bytes;
 use chrono::NaiveDate;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::arrow::{ArrowSchemaConverter, ArrowWriter};
-use parquet::basic::{Compression, ZstdLevel};
+use parquet::basic::{Compression, Encoding, ZstdLevel};
 use parquet::file::properties::{EnabledStatistics, WriterProperties};
 use parquet::schema::types::ColumnPath;
 use schemas::columns::name;
@@ -23,8 +23,14 @@ use crate::LakeError;
 
 const ROW_GROUP_ROWS: usize = 128 << 10;
 const BLOOM_FALSE_HITS: f64 = 1e-5;
-/// Pages of the raw payload: what is above 512 KiB the allocator makes ready anew each time.
-const RAW_PAGE_BYTES: usize = 480 << 10;
+/// Pages, before they are compressed: each takes twice its size meanwhile, and what is above 512 KiB the allocator makes ready
+/// anew each time.
+const PAGE_BYTES: usize = 240 << 10;
+/// Columns of `events` whose values always differ.
+const DISTINCT: [&str; 5] = [name::raw_payload, name::raw_sha256, name::payload_mac, name::leaf_hash, name::event_id];
+/// Rows that show whether the values of a column differ, and values below which they do not.
+const SAMPLE_ROWS: usize = 512;
+const MIN_SAMPLE: usize = 64;
 
 /// Writes one file batch by batch, so that only what is not compressed yet is held besides the file itself.
 pub(crate) struct Encoder {
@@ -33,10 +39,10 @@ pub(crate) struct Encoder {
 }
 
 impl Encoder {
-    /// A file of this schema that will hold about this many rows, or fewer, and few values or none in the `empty` columns.
-    pub(crate) fn new(schema: &SchemaRef, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<Self, LakeError> {
-        let properties = properties(schema, stats_columns, row_count, empty)?;
-        let writer = ArrowWriter::try_new(Vec::new(), Arc::clone(schema), Some(properties)).map_err(rows)?;
+    /// A file of rows like these, about so many or fewer, with few values or none in the `empty` columns.
+    pub(crate) fn new(like: &RecordBatch, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<Self, LakeError> {
+        let properties = properties(like, stats_columns, row_count, empty)?;
+        let writer = ArrowWriter::try_new(Vec::new(), like.schema(), Some(properties)).map_err(rows)?;
         Ok(Self { writer, statistics: Statistics::of(stats_columns) })
     }
 
@@ -53,7 +59,7 @@ impl Encoder {
 
 /// The file of one batch, and its statistics.
 pub(crate) fn encode(batch: &RecordBatch, stats_columns: &str) -> Result<(Vec<u8>, String), LakeError> {
-    let mut encoder = Encoder::new(&batch.schema(), stats_columns, batch.num_rows(), &[])?;
+    let mut encoder = Encoder::new(batch, stats_columns, batch.num_rows(), &[])?;
     encoder.write(batch)?;
     encoder.finish()
 }
@@ -184,21 +190,56 @@ fn milliseconds(ms: i64) -> String {
     chrono::DateTime::from_timestamp_millis(ms).map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
-fn properties(schema: &SchemaRef, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<WriterProperties, LakeError> {
+/// How the values of a column are spread.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Spread {
+    /// One value in every row: what stays of it is some bytes, and to make ready to compress them costs more than they do.
+    Constant,
+    /// Most values come again, or too few are known.
+    Usual,
+    /// Most values differ.
+    Distinct,
+}
+
+/// By the first values of a column.
+fn spread(column: &dyn Array) -> Spread {
+    let first = column.slice(0, column.len().min(SAMPLE_ROWS));
+    let count = first.len() - first.null_count();
+    let texts = first.as_string_opt::<i32>().map(|c| c.iter().flatten().map(str::as_bytes).collect::<HashSet<_>>().len());
+    let bytes = || first.as_binary_opt::<i32>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
+    let longs = || first.as_primitive_opt::<Int64Type>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
+    let times = || first.as_primitive_opt::<TimestampMicrosecondType>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
+    match texts.or_else(bytes).or_else(longs).or_else(times) {
+        Some(distinct) if count >= MIN_SAMPLE && distinct * 16 > count * 15 => Spread::Distinct,
+        Some(1) if count >= MIN_SAMPLE && first.null_count() == 0 => Spread::Constant,
+        _ => Spread::Usual,
+    }
+}
+
+fn properties(like: &RecordBatch, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<WriterProperties, LakeError> {
     let level = ZstdLevel::try_new(1).map_err(rows)?;
     let mut builder = WriterProperties::builder()
         .set_compression(Compression::ZSTD(level))
         .set_statistics_enabled(EnabledStatistics::None)
+        .set_data_page_size_limit(PAGE_BYTES)
         .set_max_row_group_row_count(Some(ROW_GROUP_ROWS));
     for column in stats_columns.split(',').filter(|n| !n.is_empty()) {
         builder = builder.set_column_statistics_enabled(ColumnPath::from(column), EnabledStatistics::Page);
     }
-    for unique in [name::raw_payload, name::raw_sha256, name::payload_mac, name::leaf_hash, name::event_id] {
-        if schema.field_with_name(unique).is_ok() {
-            builder = builder.set_column_dictionary_enabled(ColumnPath::from(unique), false);
+    let schema = like.schema_ref();
+    for (field, column) in schema.fields().iter().zip(like.columns()) {
+        let path = ColumnPath::from(field.name().as_str());
+        let spread = if DISTINCT.contains(&field.name().as_str()) { Spread::Distinct } else { spread(column) };
+        if spread == Spread::Distinct && matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..)) {
+            // Offsets and times of arrival go up by little.
+            builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
         }
+        builder = match spread {
+            Spread::Constant => builder.set_column_compression(path, Compression::UNCOMPRESSED),
+            Spread::Usual => builder,
+            Spread::Distinct => builder.set_column_dictionary_enabled(path, false),
+        };
     }
-    builder = builder.set_column_data_page_size_limit(ColumnPath::from(name::raw_payload), RAW_PAGE_BYTES);
     let leaves = ArrowSchemaConverter::new().convert(schema).map_err(rows)?;
     for leaf in leaves.columns().iter().filter(|leaf| leaf.path().parts().first().is_some_and(|name| empty.contains(&name.as_str()))) {
         builder = builder.set_column_compression(leaf.path().clone(), Compression::UNCOMPRESSED);

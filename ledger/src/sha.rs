@@ -22,8 +22,7 @@ pub(crate) fn digest(parts: &[&[u8]]) -> Hash {
         parts.iter().for_each(|part| hash.update(part));
         return hash.finalize().into();
     }
-    let mut blocks = [[0_u8; BLOCK]; 2];
-    let text = blocks.as_flattened_mut();
+    let mut text = [0_u8; 2 * BLOCK];
     let mut at = 0;
     for part in parts {
         text[at..at + part.len()].copy_from_slice(part);
@@ -33,7 +32,9 @@ pub(crate) fn digest(parts: &[&[u8]]) -> Hash {
     let used = (length + END).div_ceil(BLOCK);
     text[used * BLOCK - 8..used * BLOCK].copy_from_slice(&(length as u64 * 8).to_be_bytes());
     let mut state = START;
-    compress256(&mut state, &blocks.map(Into::into)[..used]);
+    for block in &text.as_chunks::<BLOCK>().0[..used] {
+        compress256(&mut state, std::slice::from_ref(block.into()));
+    }
     let mut hash = Hash::default();
     for (bytes, word) in hash.chunks_exact_mut(4).zip(state) {
         bytes.copy_from_slice(&word.to_be_bytes());

@@ -48,10 +48,7 @@ impl RowsBuilder {
     /// Appends one row.
     pub fn push(&mut self, row: &Row) {
         let (builders, filled, before) = (&mut self.builders, &mut self.filled, self.rows);
-        row.for_each_cell(|index, cell| {
-            if matches!(cell, Cell::Null) {
-                return;
-            }
+        row.for_each_value(|index, cell| {
             builders[index].append_nulls(before - filled[index]);
             builders[index].append(cell);
             filled[index] = before + 1;

@@ -141,8 +141,6 @@ impl TextMap {
 /// A borrowed value of any column.
 #[derive(Debug, Clone, Copy)]
 pub enum Cell<'a> {
-    /// No value.
-    Null,
     /// Text.
     Text(&'a str),
     /// 64-bit integer or time.
@@ -165,12 +163,9 @@ pub enum Cell<'a> {
 
 macro_rules! cell_from {
     ($($type:ty => $variant:ident($value:ident) $expr:expr;)*) => {
-        $(impl<'a> From<&'a Option<$type>> for Cell<'a> {
-            fn from(value: &'a Option<$type>) -> Self {
-                match value {
-                    None => Cell::Null,
-                    Some($value) => Cell::$variant($expr),
-                }
+        $(impl<'a> From<&'a $type> for Cell<'a> {
+            fn from($value: &'a $type) -> Self {
+                Cell::$variant($expr)
             }
         })*
     };

@@ -93,11 +93,11 @@ macro_rules! columns {
         ];
 
         impl Row {
-            /// Calls `f` with each cell in the order of [`COLUMNS`].
-            pub fn for_each_cell<'a>(&'a self, mut f: impl FnMut(usize, Cell<'a>)) {
-                let mut index = 0;
-                $(f(index, Cell::from(&self.$name)); index += 1;)*
-                let _ = index;
+            /// Calls `f` with each value and the place of its column in [`COLUMNS`], in that order; most columns of a row have none.
+            pub fn for_each_value<'a>(&'a self, mut f: impl FnMut(usize, Cell<'a>)) {
+                $(if let Some(value) = &self.$name {
+                    f(ColumnId::$name as usize, Cell::from(value));
+                })*
             }
         }
 

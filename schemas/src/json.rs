@@ -347,15 +347,29 @@ fn print_members<'m, 'a: 'm>(members: impl Iterator<Item = &'m (Cow<'a, str>, Js
     out.push('}');
 }
 
-/// A key that stands twice in one object. Small objects are compared pair by pair, which needs no memory.
+/// A key that stands twice in one object. In small objects a key is compared with those before only where one of them has its
+/// mark, which needs no memory.
 fn repeated<'j>(members: &'j [(Cow<'_, str>, Json<'_>)]) -> Option<&'j str> {
     if members.len() <= MAX_PAIRWISE {
-        let later = |i: usize| members[i + 1..].iter().any(|(k, _)| *k == members[i].0);
-        return (0..members.len()).find(|i| later(*i)).map(|i| members[i].0.as_ref());
+        let mut marks = 0_u64;
+        for (i, (key, _)) in members.iter().enumerate() {
+            let mark = mark(key.as_bytes());
+            if marks & mark != 0 && members[..i].iter().any(|(other, _)| other == key) {
+                return Some(key);
+            }
+            marks |= mark;
+        }
+        return None;
     }
     let mut keys: Vec<&str> = members.iter().map(|(k, _)| k.as_ref()).collect();
     keys.sort_unstable();
     keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
+}
+
+/// One of 64 bits, by the length and both ends of a key.
+fn mark(key: &[u8]) -> u64 {
+    let ends = key.first().zip(key.last()).map_or(0, |(first, last)| 31 * usize::from(*first) + usize::from(*last));
+    1 << ((ends + 7 * key.len()) % 64)
 }
 
 /// Prints a JSON string with its quotes.

@@ -65,11 +65,28 @@ const SECRET_KEYS: &[&str] = &[
     "otp_code",
 ];
 
-/// Secret keys by their length: few of them have that of any one key.
-static SECRET_KEYS_BY_LENGTH: LazyLock<Vec<Vec<&'static [u8]>>> = LazyLock::new(|| {
-    let longest = SECRET_KEYS.iter().map(|key| key.len()).max().unwrap_or(0);
-    (0..=longest).map(|length| SECRET_KEYS.iter().filter(|key| key.len() == length).map(|key| key.as_bytes()).collect()).collect()
+/// Secret keys of one length, and a bit for each letter that one of them begins with: few keys have the length of one and begin
+/// like it.
+#[derive(Default)]
+struct SecretKeys {
+    first_letters: u32,
+    keys: Vec<&'static [u8]>,
+}
+
+static SECRET_KEYS_BY_LENGTH: LazyLock<Vec<SecretKeys>> = LazyLock::new(|| {
+    let mut by_length: Vec<SecretKeys> = Vec::new();
+    for key in SECRET_KEYS.iter().map(|key| key.as_bytes()) {
+        by_length.resize_with(by_length.len().max(key.len() + 1), SecretKeys::default);
+        by_length[key.len()].first_letters |= letter(key[0]);
+        by_length[key.len()].keys.push(key);
+    }
+    by_length
 });
+
+/// The bit of a letter, in any case.
+fn letter(byte: u8) -> u32 {
+    1 << (byte & 31)
+}
 
 /// On its own: beside the other patterns a long text without a dot would be scanned again for each of their finds.
 static JWT: LazyLock<Regex> =
@@ -218,8 +235,9 @@ pub(crate) fn chain<'t>(text: Cow<'t, str>, step: impl Fn(&str) -> Cow<'_, str>)
 /// Whether a key names a secret.
 pub(crate) fn is_secret_key(key: &str) -> bool {
     let same = |a: &u8, b: &u8| a.to_ascii_lowercase() == *b || (*a == b'-' && *b == b'_');
-    let names = SECRET_KEYS_BY_LENGTH.get(key.len());
-    names.is_some_and(|names| names.iter().any(|name| key.as_bytes().iter().zip(*name).all(|(a, b)| same(a, b))))
+    let Some(known) = SECRET_KEYS_BY_LENGTH.get(key.len()) else { return false };
+    let begins_like_one = key.bytes().next().is_some_and(|first| known.first_letters & letter(first) != 0);
+    begins_like_one && known.keys.iter().any(|name| key.as_bytes().iter().zip(*name).all(|(a, b)| same(a, b)))
 }
 
 #[cfg(test)]

@@ -6,7 +6,6 @@ use std::collections::BTreeSet;
 
 use schemas::COLUMNS;
 use schemas::adapters::Adapter;
-use schemas::cell::Cell;
 use schemas::columns::Row;
 use schemas::mapping::check;
 
@@ -87,10 +86,8 @@ fn fixture_events(adapter: &Adapter) -> impl Iterator<Item = Box<Row>> {
 pub(crate) fn filled_by(adapter: &Adapter) -> BTreeSet<&'static str> {
     let mut filled = BTreeSet::new();
     for row in fixture_events(adapter) {
-        row.for_each_cell(|index, cell| {
-            if !matches!(cell, Cell::Null) {
-                filled.insert(COLUMNS[index].name);
-            }
+        row.for_each_value(|index, _| {
+            filled.insert(COLUMNS[index].name);
         });
     }
     filled

@@ -80,7 +80,7 @@ pub fn cell_text(row: &Row, column: &str) -> Option<String> {
 fn cell(row: &Row, column: &str) -> Option<Yaml> {
     let id = ColumnId::by_name(column)?;
     let mut found = Yaml::Null;
-    row.for_each_cell(|index, cell| {
+    row.for_each_value(|index, cell| {
         if index == id as usize {
             found = yaml(cell, id);
         }
@@ -91,7 +91,6 @@ fn cell(row: &Row, column: &str) -> Option<Yaml> {
 fn yaml(cell: Cell<'_>, id: ColumnId) -> Yaml {
     let texts = |all: &[String]| Yaml::Sequence(all.iter().cloned().map(Yaml::String).collect());
     match cell {
-        Cell::Null => Yaml::Null,
         Cell::Text(text) => Yaml::String(text.into()),
         Cell::Long(us) if id.column().kind == crate::cell::Kind::Time => Yaml::String(rfc3339(us)),
         Cell::Long(n) => Yaml::Number(n.into()),

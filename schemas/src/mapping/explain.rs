@@ -47,7 +47,7 @@ fn one(row: &Row, element: Option<&Json<'static>>, origins: &[Origin]) -> Explai
         faults: row.parse_errors.clone().unwrap_or_default(),
         ..Explained::default()
     };
-    row.for_each_cell(|index, cell| {
+    row.for_each_value(|index, cell| {
         let name = COLUMNS[index].name;
         let text = print(cell);
         if text.is_empty() || NOT_EXPLAINED.contains(&name) {
@@ -120,7 +120,6 @@ fn walk(json: &Json<'_>, path: &mut String, text: &str, found: &mut Vec<String>)
 
 fn print(cell: Cell<'_>) -> String {
     match cell {
-        Cell::Null => String::new(),
         Cell::Text(text) => text.to_owned(),
         Cell::Long(n) => n.to_string(),
         Cell::Int(n) => n.to_string(),

@@ -88,7 +88,7 @@ fn hold_event(row: &Row) {
 /// Whether a text stands anywhere in a row.
 pub(crate) fn holds_text(row: &Row, text: &str) -> bool {
     let mut found = format!("{row:?}").contains(text);
-    row.for_each_cell(|_, cell| {
+    row.for_each_value(|_, cell| {
         if let schemas::cell::Cell::Bytes(bytes) = cell {
             found |= bytes.windows(text.len()).any(|w| w == text.as_bytes());
         }

@@ -87,10 +87,9 @@ fn event(row: &Row, columns: &[&str]) {
 fn shown(row: &Row, name: &str) -> String {
     let index = schemas::COLUMNS.iter().position(|c| c.name == name).unwrap();
     let mut out = String::new();
-    row.for_each_cell(|i, cell| {
+    row.for_each_value(|i, cell| {
         if i == index {
             out = match cell {
-                Cell::Null => String::new(),
                 Cell::Text(v) => v.to_owned(),
                 Cell::Long(v) if name.ends_with("_time") => schemas::time::print(v),
                 Cell::Long(v) => v.to_string(),

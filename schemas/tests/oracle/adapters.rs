@@ -93,7 +93,7 @@ fn ordered(text: &str) -> String {
 /// Every column that is compared, as text.
 fn cells(row: &Row) -> BTreeMap<&'static str, String> {
     let mut found = BTreeMap::new();
-    row.for_each_cell(|index, cell| {
+    row.for_each_value(|index, cell| {
         let name = COLUMNS[index].name;
         let mut parts: Vec<String> = match &cell {
             Cell::Text(text) => vec![ordered(text)],
