@@ -9,6 +9,8 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, Read, Result};
 
+use memchr::{memchr, memchr2};
+
 /// Longest line that is decoded, bytes.
 const MAX_LINE_BYTES: u64 = 32 << 20;
 const MAX_SPREAD_LINES: usize = 20_000;
@@ -92,32 +94,44 @@ fn read_line(reader: &mut impl BufRead) -> Result<Option<Vec<u8>>> {
     Ok(Some(line))
 }
 
+/// What stands behind a string that was opened; nothing when it is not closed.
+fn after_string(bytes: &[u8]) -> &[u8] {
+    let mut rest = bytes;
+    while let Some(at) = memchr2(b'"', b'\\', rest) {
+        if rest[at] == b'"' {
+            return &rest[at + 1..];
+        }
+        rest = rest.get(at + 2..).unwrap_or_default();
+    }
+    &[]
+}
+
 /// Depth of brackets outside strings.
 #[derive(Debug, Default)]
 struct Scan {
     depth: i64,
-    in_string: bool,
-    escaped: bool,
 }
 
 impl Scan {
     fn take(&mut self, line: &[u8]) {
-        for byte in line {
-            if self.in_string {
-                let ends = *byte == b'"' && !self.escaped;
-                self.escaped = *byte == b'\\' && !self.escaped;
-                self.in_string = !ends;
-                continue;
-            }
+        let mut rest = line;
+        // A string does not go over the end of a line.
+        while let Some(quote) = memchr(b'"', rest) {
+            self.take_between(&rest[..quote]);
+            rest = after_string(&rest[quote + 1..]);
+        }
+        self.take_between(rest);
+    }
+
+    /// What stands between strings.
+    fn take_between(&mut self, bytes: &[u8]) {
+        for byte in bytes {
             match byte {
-                b'"' => self.in_string = true,
                 b'{' | b'[' => self.depth += 1,
                 b'}' | b']' => self.depth -= 1,
                 _ => {}
             }
         }
-        // A string does not go over the end of a line.
-        (self.in_string, self.escaped) = (false, false);
     }
 
     fn is_open(&self) -> bool {

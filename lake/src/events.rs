@@ -188,7 +188,7 @@ impl EventBatch {
         if self.rows.is_empty()
             && let Some(room) = &self.room
         {
-            self.rows = RowsBuilder::with_room(room);
+            self.rows = RowsBuilder::with_room(room.clone());
         }
         self.rows.push(&row);
         if self.open_bytes >= CHUNK_BYTES { self.close_chunk() } else { Ok(()) }

@@ -1,8 +1,9 @@
 //! Record batches to the bytes of one Parquet file with Delta statistics.
 //!
 //! zstd level 1, statistics only on the columns that the table names, dictionaries but for columns whose values mostly differ: one
-//! would hold them all and say nothing. How they are spread is seen in the first rows. Row groups of at most 128 Ki rows. Columns that are empty where a file of events begins are not compressed:
-//! whoever reads them would make ready to unpack some bytes of nothing, and most columns of most files are such.
+//! would hold them all and say nothing. How they are spread is seen in the first rows. Row groups of at most 128 Ki rows. Columns that
+//! are empty where a file of events begins are not compressed and have no dictionary: whoever writes or reads them would make ready
+//! for some bytes of nothing, and most columns of most files are such.
 
 use std::collections::HashSet;
 
@@ -243,6 +244,7 @@ fn properties(like: &RecordBatch, stats_columns: &str, row_count: usize, empty: 
     let leaves = ArrowSchemaConverter::new().convert(schema).map_err(rows)?;
     for leaf in leaves.columns().iter().filter(|leaf| leaf.path().parts().first().is_some_and(|name| empty.contains(&name.as_str()))) {
         builder = builder.set_column_compression(leaf.path().clone(), Compression::UNCOMPRESSED);
+        builder = builder.set_column_dictionary_enabled(leaf.path().clone(), false);
     }
     // Copies are found, and one event is looked up, by its id.
     if schema.field_with_name(name::leaf_hash).is_ok() {

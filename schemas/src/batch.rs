@@ -3,12 +3,12 @@
 //! The only code that knows how a [`Row`] becomes Arrow. Plain `Utf8` and `Binary` are used because
 //! Delta's schema has no views or dictionaries; Parquet's own dictionaries do the compression.
 
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 
 use arrow::array::builder::MapFieldNames;
 use arrow::array::{
     Array, ArrayRef, AsArray, BinaryBuilder, BooleanBuilder, Date32Builder, Float64Builder, Int32Builder, Int64Builder, ListBuilder,
-    MapBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder, make_builder,
+    MapBuilder, StringBuilder, StructBuilder, TimestampMicrosecondBuilder, make_builder, new_null_array,
 };
 use arrow::datatypes::{DataType, Field as ArrowField, Fields, Schema, SchemaRef, TimeUnit};
 use arrow::error::ArrowError;
@@ -19,13 +19,18 @@ use crate::columns::{COLUMNS, Column, Row};
 
 /// Arrow schema of `events`, partition columns included, every column nullable.
 pub fn events_schema() -> SchemaRef {
-    Arc::new(Schema::new(COLUMNS.iter().map(arrow_field).collect::<Vec<_>>()))
+    // Asked for with every chunk of rows.
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| Arc::new(Schema::new(COLUMNS.iter().map(arrow_field).collect::<Vec<_>>())));
+    Arc::clone(&SCHEMA)
 }
 
 /// Collects rows and builds record batches of [`events_schema`].
 #[derive(Debug)]
 pub struct RowsBuilder {
-    builders: Vec<ColumnBuilder>,
+    /// Of each column that has a value: most have none.
+    builders: Vec<Option<ColumnBuilder>>,
+    /// How much room each is given.
+    room: Room,
     /// Rows in each builder: most columns of most rows are empty, and are filled up only when a value comes.
     filled: Vec<usize>,
     rows: usize,
@@ -33,24 +38,26 @@ pub struct RowsBuilder {
 
 impl Default for RowsBuilder {
     fn default() -> Self {
-        Self { builders: COLUMNS.iter().map(|c| ColumnBuilder::new(c.kind)).collect(), filled: vec![0; COLUMNS.len()], rows: 0 }
+        Self::with_room(Room(vec![ColumnRoom::default(); COLUMNS.len()]))
     }
 }
 
 impl RowsBuilder {
     /// With room for a little more than a batch that came before took: rows are mostly like those before, and what has room need
     /// not be moved as it grows.
-    pub fn with_room(room: &Room) -> Self {
-        let builders = COLUMNS.iter().zip(&room.0).map(|(column, room)| ColumnBuilder::with_room(column.kind, room)).collect();
-        Self { builders, ..Self::default() }
+    pub fn with_room(room: Room) -> Self {
+        Self { builders: COLUMNS.iter().map(|_| None).collect(), room, filled: vec![0; COLUMNS.len()], rows: 0 }
     }
 
     /// Appends one row.
     pub fn push(&mut self, row: &Row) {
-        let (builders, filled, before) = (&mut self.builders, &mut self.filled, self.rows);
+        let (builders, room, filled, before) = (&mut self.builders, &self.room, &mut self.filled, self.rows);
         row.for_each_value(|index, cell| {
-            builders[index].append_nulls(before - filled[index]);
-            builders[index].append(cell);
+            let builder = builders[index].get_or_insert_with(|| ColumnBuilder::with_room(COLUMNS[index].kind, &room.0[index]));
+            if filled[index] < before {
+                builder.append_nulls(before - filled[index]);
+            }
+            builder.append(cell);
             filled[index] = before + 1;
         });
         self.rows += 1;
@@ -70,11 +77,15 @@ impl RowsBuilder {
     ///
     /// # Errors
     /// Only if the builders disagree about the number of rows, which would be a bug here.
-    pub fn finish(mut self) -> Result<RecordBatch, ArrowError> {
-        for (builder, filled) in self.builders.iter_mut().zip(&self.filled) {
-            builder.append_nulls(self.rows - filled);
-        }
-        let arrays = self.builders.iter_mut().map(ColumnBuilder::finish).collect();
+    pub fn finish(self) -> Result<RecordBatch, ArrowError> {
+        let column = |((column, builder), filled): ((&Column, Option<ColumnBuilder>), usize)| match builder {
+            None => new_null_array(&arrow_type(column.kind), self.rows),
+            Some(mut builder) => {
+                builder.append_nulls(self.rows - filled);
+                builder.finish()
+            }
+        };
+        let arrays = COLUMNS.iter().zip(self.builders).zip(self.filled).map(column).collect();
         RecordBatch::try_new(events_schema(), arrays)
     }
 }

@@ -109,6 +109,11 @@ impl std::fmt::Debug for TextMap {
 }
 
 impl TextMap {
+    /// Empty, with room for what most records leave.
+    pub(crate) fn with_usual_room() -> Self {
+        Self { text: String::with_capacity(1024), ends: Vec::with_capacity(32) }
+    }
+
     /// Adds a pair whose value is written at the end of a text; what stands before is others' and stays.
     pub(crate) fn push_written(&mut self, key: &str, write: impl FnOnce(&mut String)) {
         self.text.push_str(key);

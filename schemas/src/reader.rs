@@ -16,6 +16,9 @@ pub const MAX_EXT_BYTES: usize = 1024;
 /// Most bytes of the path of a leaf in `ext`.
 const MAX_EXT_PATH: usize = 256;
 
+/// Values that an adapter reads, and there is room for from the start.
+const USUAL_USED: usize = 64;
+
 /// A reading view of one element.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -39,7 +42,7 @@ pub struct TimeField {
 impl<'a> Reader<'a> {
     /// A reader of this element.
     pub fn new(json: &'a Json<'a>) -> Self {
-        Self { json, used: RefCell::default(), faults: RefCell::default() }
+        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default() }
     }
 
     /// The value at a path; counts as mapped.
@@ -171,7 +174,8 @@ impl<'a> Reader<'a> {
     /// Leaves that nothing read: path and JSON text. `is_repetitive` says that a key stands twice in some object.
     pub fn rest(&self, is_repetitive: bool) -> TextMap {
         let used = Places::of(&self.used.borrow());
-        let mut rest = Rest { used, may_meet: is_repetitive, path: String::new(), leaves: TextMap::default() };
+        let (path, leaves) = (String::with_capacity(MAX_EXT_PATH), TextMap::with_usual_room());
+        let mut rest = Rest { used, may_meet: is_repetitive, path, odd_steps: 0, leaves };
         rest.collect(self.json, 0);
         rest.leaves
     }
@@ -227,24 +231,24 @@ struct Rest {
     may_meet: bool,
     /// Where the walk stands.
     path: String,
+    /// How many steps of the path hold what joins steps, or nothing.
+    odd_steps: usize,
     leaves: TextMap,
 }
 
 impl Rest {
+    /// What is in a value that was not read.
     fn collect(&mut self, value: &Json<'_>, depth: usize) {
-        if self.leaves.len() >= MAX_EXT || self.used.has(place(value)) {
-            return;
-        }
         match value {
             Json::Object(members) => members.iter().for_each(|(key, member)| self.step(key, member, depth)),
             Json::Array(items) => items.iter().enumerate().for_each(|(i, item)| self.step(&i.to_string(), item, depth)),
             Json::Null => {}
-            leaf => self.take(leaf, depth),
+            leaf => self.take(leaf),
         }
     }
 
     fn step(&mut self, step: &str, value: &Json<'_>, depth: usize) {
-        if matches!(value, Json::Null) {
+        if matches!(value, Json::Null) || self.leaves.len() >= MAX_EXT || self.used.has(place(value)) {
             return;
         }
         let before = self.path.len();
@@ -252,14 +256,16 @@ impl Rest {
             self.path.push('.');
         }
         self.path.push_str(step);
+        let is_odd = usize::from(step.is_empty() || step.bytes().any(|b| matches!(b, b'.' | b'#')));
+        self.odd_steps += is_odd;
         self.collect(value, depth + 1);
+        self.odd_steps -= is_odd;
         self.path.truncate(before);
     }
 
-    fn take(&mut self, leaf: &Json<'_>, depth: usize) {
+    fn take(&mut self, leaf: &Json<'_>) {
         let path = &self.path[..self.path.floor_char_boundary(MAX_EXT_PATH)];
-        let joints = self.path.bytes().filter(|b| *b == b'.').count();
-        self.may_meet |= path.len() < self.path.len() || joints + 1 != depth || path.contains('#');
+        self.may_meet |= self.odd_steps > 0 || path.len() < self.path.len();
         let path = if self.may_meet { Cow::Owned(unlike(path, &self.leaves)) } else { Cow::Borrowed(path) };
         self.leaves.push_written(&path, |text| {
             let start = text.len();

@@ -161,8 +161,8 @@ impl<'k> Redactor<'k> {
                 self.pair(members, way, done);
                 for (key, member) in members {
                     // A caller can put a secret into the name of an argument too; no pattern is shorter.
-                    let suspicion = if key.len() < MIN_SECRET { None } else { Some(self.suspicion(key)) };
-                    let clean = suspicion.filter(|s| s.is_secret || s.is_personal).and_then(|_| owned(self.text(key)));
+                    let is_suspect = key.len() >= MIN_SECRET && self.spots.as_ref().is_none_or(|spots| spots.is_key_suspected(key));
+                    let clean = if is_suspect { owned(self.text(key)) } else { None };
                     let is_clean = clean.is_none();
                     if let Some(clean) = clean {
                         *key = Cow::Owned(clean);

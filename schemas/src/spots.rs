@@ -109,19 +109,26 @@ impl<'r> Spots<'r> {
 
     /// What a text could hold: anything, where it is not of this record.
     pub(crate) fn suspicion(&self, text: &str) -> Suspicion {
-        let start = text.as_ptr().addr().wrapping_sub(self.record.as_ptr().addr());
-        let is_of_record = start < self.record.len() && text.len() <= self.record.len() - start;
-        let end = start.wrapping_add(text.len());
-        if !is_of_record {
-            return Suspicion::ALL;
-        }
-        let next = self.ranges.partition_point(|range| range.end <= start);
-        let is_in_spot = self.ranges.get(next).is_some_and(|range| range.start < end);
+        let Some(is_in_spot) = self.reach_into(text) else { return Suspicion::ALL };
         Suspicion {
             is_secret: is_in_spot,
             is_encoded: is_in_spot || encoded::has_run(text),
             is_personal: is_in_spot || personal::has_run(self.kinds, text),
         }
+    }
+
+    /// Whether a secret or something personal could be in a key, encodings aside.
+    pub(crate) fn is_key_suspected(&self, key: &str) -> bool {
+        self.reach_into(key).is_none_or(|is_in_spot| is_in_spot || personal::has_run(self.kinds, key))
+    }
+
+    /// Whether a text reaches into one of the spots; `None` where it is not of this record.
+    fn reach_into(&self, text: &str) -> Option<bool> {
+        let start = text.as_ptr().addr().wrapping_sub(self.record.as_ptr().addr());
+        let is_of_record = start < self.record.len() && text.len() <= self.record.len() - start;
+        let end = start.wrapping_add(text.len());
+        let next = self.ranges.partition_point(|range| range.end <= start);
+        is_of_record.then(|| self.ranges.get(next).is_some_and(|range| range.start < end))
     }
 }
 
@@ -167,5 +174,54 @@ mod tests {
         is_one(&"%".repeat(1 << 20));
         assert_eq!(spots(&"%a".repeat(MAX_NOTED)).len(), MAX_NOTED);
         is_one(&"%a".repeat(MAX_NOTED + 1));
+    }
+
+    const PIECES: &[&str] = &[
+        "\"",
+        "a",
+        "00u1",
+        " ",
+        "41111111",
+        "11111111",
+        "-",
+        "519-84-1234",
+        "+49 30 1234567",
+        "password=",
+        "hunter2",
+        "Bearer ",
+        "abcdefgh",
+        "https://u:",
+        "p@h",
+        "%3D",
+        "dXNlcj1hbm4mcGFzc3dvcmQ9",
+        "aHVudGVyMi1jYW5hcnk=",
+        "{",
+        "}",
+        ":",
+        "DE89370400440532013000",
+        "a@b.example",
+        "\n",
+        "\u{e9}",
+        "token",
+    ];
+
+    proptest::proptest! {
+        /// Whether the bytes of the record are looked through once or each text is asked makes no difference.
+        #[test]
+        fn a_record_is_redacted_as_its_texts_are(
+            texts in proptest::collection::vec(proptest::collection::vec(0..PIECES.len(), 0..6), 1..6), ibans in proptest::bool::ANY
+        ) {
+            let written: Vec<String> = texts.iter().map(|text| text.iter().map(|piece| PIECES[*piece]).collect()).collect();
+            let members = written.iter().enumerate().map(|(i, text)| (format!("{text}{i}"), serde_json::Value::from(text.as_str())));
+            let record = serde_json::Value::Object(members.collect()).to_string();
+            let kinds: Vec<String> = ["card", "ssn", "mail", "phone", "iban"].iter().take(if ibans { 5 } else { 2 }).map(|k| (*k).into()).collect();
+            let privacy = Privacy::none().with_kinds(&kinds).unwrap();
+            let keys = crate::keys::Keys::from_master(&[7; 32]);
+            let redactor = || crate::redact::Redactor::new(&keys, "default", &privacy);
+            let (mut one, mut other) = (json::parse(record.as_bytes()).unwrap(), json::parse(record.as_bytes()).unwrap());
+            let done = redactor().of_record(record.as_bytes()).element(&mut one);
+            proptest::prop_assert_eq!(done, redactor().element(&mut other));
+            proptest::prop_assert_eq!(one.compact(), other.compact());
+        }
     }
 }

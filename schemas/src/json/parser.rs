@@ -4,6 +4,9 @@ use std::borrow::Cow;
 
 use super::{Json, JsonError, MAX_DEPTH, MAX_VALUES};
 
+/// Members of open objects that there is room for from the start.
+const USUAL_OPEN: usize = 64;
+
 pub(super) struct Parser<'a> {
     pub(super) text: &'a str,
     pub(super) bytes: &'a [u8],
@@ -11,35 +14,56 @@ pub(super) struct Parser<'a> {
     pub(super) values: usize,
     /// No white space between values and no escape that [`super::print_text`] would write another way.
     pub(super) is_compact: bool,
+    /// [`is_plain`] of the text.
+    is_plain: bool,
     /// Members of the objects that are open, innermost last: an object that ends takes its own, in a place of the right size.
     members: Vec<(Cow<'a, str>, Json<'a>)>,
     /// Items of the arrays that are open.
     items: Vec<Json<'a>>,
 }
 
-/// How many bytes stand before the next quote, backslash or control character: eight at a time, since most of a record
+const ONES: u64 = u64::from_le_bytes([1; 8]);
+const HIGH: u64 = ONES << 7;
+
+/// Marks the bytes of a word that are below `n`: each borrows into its high bit. Only bytes after a true find can be marked falsely.
+fn below(word: u64, n: u8) -> u64 {
+    word.wrapping_sub(ONES * u64::from(n)) & !word & HIGH
+}
+
+/// As [`below`], the bytes that are this one.
+fn equal(word: u64, byte: u8) -> u64 {
+    below(word ^ (ONES * u64::from(byte)), 1)
+}
+
+/// How many bytes stand before the first that `marked` marks in a word and `is_meant` means: eight at a time, since most of a record
 /// is text.
-pub(super) fn plain_run(bytes: &[u8]) -> usize {
-    const ONES: u64 = u64::from_le_bytes([1; 8]);
-    const HIGH: u64 = ONES << 7;
+fn run_before(bytes: &[u8], marked: impl Fn(u64) -> u64, is_meant: impl Fn(&u8) -> bool) -> usize {
     let (words, rest) = bytes.as_chunks::<8>();
     for (i, word) in words.iter().enumerate() {
-        let word = u64::from_le_bytes(*word);
-        // A byte below `n` borrows into its high bit; only bytes after a true find can be marked falsely.
-        let below = |word: u64, n: u8| word.wrapping_sub(ONES * u64::from(n)) & !word & HIGH;
-        let equal = |byte: u8| below(word ^ (ONES * u64::from(byte)), 1);
-        let found = below(word, 0x20) | equal(b'"') | equal(b'\\');
+        let found = marked(u64::from_le_bytes(*word));
         if found != 0 {
             return i * 8 + found.trailing_zeros() as usize / 8;
         }
     }
-    let is_special = |b: &u8| matches!(b, b'"' | b'\\' | 0..=0x1f);
-    words.len() * 8 + rest.iter().position(is_special).unwrap_or(rest.len())
+    words.len() * 8 + rest.iter().position(is_meant).unwrap_or(rest.len())
+}
+
+/// How many bytes stand before the next quote, backslash or control character.
+pub(super) fn plain_run(bytes: &[u8]) -> usize {
+    let marked = |word: u64| below(word, 0x20) | equal(word, b'"') | equal(word, b'\\');
+    run_before(bytes, marked, |b| matches!(b, b'"' | b'\\' | 0..=0x1f))
+}
+
+/// Whether a text has neither a backslash nor a control character, as most records have: then each string in it ends at a quote.
+fn is_plain(bytes: &[u8]) -> bool {
+    // To the end, without a way out: so it is done many bytes at a time.
+    !bytes.iter().fold(false, |is_special, b| is_special | (*b < 0x20) | (*b == b'\\'))
 }
 
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a str) -> Self {
-        Self { text, bytes: text.as_bytes(), at: 0, values: 0, is_compact: true, members: Vec::new(), items: Vec::new() }
+        let (members, items, bytes) = (Vec::with_capacity(USUAL_OPEN), Vec::new(), text.as_bytes());
+        Self { text, bytes, at: 0, values: 0, is_compact: true, is_plain: is_plain(bytes), members, items }
     }
 
     pub(super) fn syntax(&self, what: &'static str) -> JsonError {
@@ -188,7 +212,8 @@ impl<'a> Parser<'a> {
     fn string(&mut self) -> Result<Cow<'a, str>, JsonError> {
         self.at += 1;
         let start = self.at;
-        self.at += plain_run(&self.bytes[start..]);
+        let rest = &self.bytes[start..];
+        self.at += if self.is_plain { run_before(rest, |word| equal(word, b'"'), |b| *b == b'"') } else { plain_run(rest) };
         match self.peek() {
             Some(b'"') => {
                 let text = &self.text[start..self.at];
