@@ -11,7 +11,7 @@ use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use memchr::memchr;
 use percent_encoding::percent_decode_str;
 
-use crate::run::{ByteSet, runs};
+use crate::run::{self, ByteSet, runs};
 use crate::spots::Noted;
 
 const MAX_LAYERS: usize = 3;
@@ -40,7 +40,7 @@ pub(crate) fn note_spots(bytes: &[u8], noted: &mut Noted) {
 
 /// Whether a text is long enough, in one piece, to hold Base64.
 pub(crate) fn has_run(text: &str) -> bool {
-    runs(text.as_bytes(), MIN_BASE64, &BASE64).next().is_some()
+    run::has_run(text.as_bytes(), MIN_BASE64, &BASE64)
 }
 
 /// A text with what `instead` says in the place of its words; `None` when nothing changes.

@@ -14,7 +14,7 @@ use regex::Regex;
 
 use crate::iban;
 use crate::privacy::Kind;
-use crate::run::{ByteSet, runs};
+use crate::run::{self, ByteSet, runs};
 use crate::spots::Noted;
 
 /// Shortest run of digits and separators that is a number: an SSN; with phones `+` and 8 digits.
@@ -47,10 +47,24 @@ pub(crate) fn note_spots(kinds: &[Kind], bytes: &[u8], noted: &mut Noted) {
     }
 }
 
-/// Whether a text is long enough, in one piece, to hold a number of these kinds.
-pub(crate) fn has_run(kinds: &[Kind], text: &str) -> bool {
-    let has = |length: usize, of: &'static ByteSet| runs(text.as_bytes(), length, of).next().is_some();
-    shortest_number(kinds).is_some_and(|length| has(length, &OF_NUMBER)) || (kinds.contains(&Kind::Iban) && has(MIN_IBAN, &OF_IBAN))
+/// The runs that a text has where it holds a number of some kinds.
+#[derive(Debug)]
+pub(crate) struct NumberRuns {
+    /// Shortest run of a number, where one is looked for.
+    number: Option<usize>,
+    is_iban: bool,
+}
+
+impl NumberRuns {
+    pub(crate) fn of(kinds: &[Kind]) -> Self {
+        Self { number: shortest_number(kinds), is_iban: kinds.contains(&Kind::Iban) }
+    }
+
+    /// Whether a text is long enough, in one piece, to hold a number of these kinds.
+    pub(crate) fn are_in(&self, text: &str) -> bool {
+        let has = |length: usize, of: &ByteSet| run::has_run(text.as_bytes(), length, of);
+        self.number.is_some_and(|length| has(length, &OF_NUMBER)) || (self.is_iban && has(MIN_IBAN, &OF_IBAN))
+    }
 }
 
 /// The shortest run of a number of these kinds: one look for all of them.

@@ -48,6 +48,18 @@ pub(crate) fn runs<'b>(bytes: &'b [u8], length: usize, set: &'static ByteSet) ->
     })
 }
 
+/// Whether there is such a run. A window of that length is looked at from its end, and the next begins behind what ended this one.
+pub(crate) fn has_run(bytes: &[u8], length: usize, set: &ByteSet) -> bool {
+    let mut end = length;
+    while let Some(window) = bytes.get(end - length..end) {
+        match window.iter().rposition(|b| !set.has(*b)) {
+            None => return true,
+            Some(at) => end += at + 1,
+        }
+    }
+    false
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,6 +73,7 @@ mod tests {
                     let text = format!("{}{}.x.", ".".repeat(before), "x".repeat(count));
                     let wanted = [(before, count), (before + count + 1, 1)].map(|(from, count)| from..from + count);
                     let wanted: Vec<_> = wanted.into_iter().filter(|run| run.len() >= length).collect();
+                    assert_eq!(has_run(text.as_bytes(), length, &SET), !wanted.is_empty(), "{text} {length}");
                     assert_eq!(runs(text.as_bytes(), length, &SET).collect::<Vec<_>>(), wanted, "{text} {length}");
                 }
             }

@@ -65,26 +65,22 @@ const SECRET_KEYS: &[&str] = &[
     "otp_code",
 ];
 
-/// Secret keys of one length, and a bit for each letter that one of them begins with: few keys have the length of one and begin
-/// like it.
-#[derive(Default)]
-struct SecretKeys {
-    first_letters: u32,
-    keys: Vec<&'static [u8]>,
-}
+/// Longest of [`SECRET_KEYS`], bytes.
+const MAX_KEY: usize = 24;
 
-static SECRET_KEYS_BY_LENGTH: LazyLock<Vec<SecretKeys>> = LazyLock::new(|| {
-    let mut by_length: Vec<SecretKeys> = Vec::new();
-    for key in SECRET_KEYS.iter().map(|key| key.as_bytes()) {
-        by_length.resize_with(by_length.len().max(key.len() + 1), SecretKeys::default);
-        by_length[key.len()].first_letters |= letter(key[0]);
-        by_length[key.len()].keys.push(key);
+/// By length, a bit for each letter that a secret key of that length begins with: few keys have both.
+const FIRST_LETTERS: [u32; MAX_KEY + 1] = {
+    let (mut letters, mut i) = ([0; MAX_KEY + 1], 0);
+    while i < SECRET_KEYS.len() {
+        let key = SECRET_KEYS[i].as_bytes();
+        letters[key.len()] |= letter(key[0]);
+        i += 1;
     }
-    by_length
-});
+    letters
+};
 
 /// The bit of a letter, in any case.
-fn letter(byte: u8) -> u32 {
+const fn letter(byte: u8) -> u32 {
     1 << (byte & 31)
 }
 
@@ -235,9 +231,9 @@ pub(crate) fn chain<'t>(text: Cow<'t, str>, step: impl Fn(&str) -> Cow<'_, str>)
 /// Whether a key names a secret.
 pub(crate) fn is_secret_key(key: &str) -> bool {
     let same = |a: &u8, b: &u8| a.to_ascii_lowercase() == *b || (*a == b'-' && *b == b'_');
-    let Some(known) = SECRET_KEYS_BY_LENGTH.get(key.len()) else { return false };
-    let begins_like_one = key.bytes().next().is_some_and(|first| known.first_letters & letter(first) != 0);
-    begins_like_one && known.keys.iter().any(|name| key.as_bytes().iter().zip(*name).all(|(a, b)| same(a, b)))
+    let letters = FIRST_LETTERS.get(key.len()).copied().unwrap_or(0);
+    key.bytes().next().is_some_and(|first| letters & letter(first) != 0)
+        && SECRET_KEYS.iter().any(|name| name.len() == key.len() && key.as_bytes().iter().zip(name.as_bytes()).all(|(a, b)| same(a, b)))
 }
 
 #[cfg(test)]

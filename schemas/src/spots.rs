@@ -8,7 +8,8 @@ use std::ops::Range;
 
 use memchr::memchr_iter;
 
-use crate::privacy::{Kind, Privacy};
+use crate::personal::NumberRuns;
+use crate::privacy::Privacy;
 use crate::{encoded, personal, secrets};
 
 /// Room for as many as most records have.
@@ -87,7 +88,7 @@ impl Suspicion {
 #[derive(Debug)]
 pub(crate) struct Spots<'r> {
     record: &'r [u8],
-    kinds: &'r [Kind],
+    numbers: NumberRuns,
     /// In order, and apart from each other.
     ranges: Vec<Range<usize>>,
     /// Whether any text holds a sign of a secret.
@@ -95,7 +96,7 @@ pub(crate) struct Spots<'r> {
 }
 
 impl<'r> Spots<'r> {
-    pub(crate) fn of(record: &'r [u8], privacy: &'r Privacy) -> Self {
+    pub(crate) fn of(record: &'r [u8], privacy: &Privacy) -> Self {
         let mut noted = Noted::new();
         secrets::note_signs(record, &mut noted);
         let hold_signs = !noted.ranges.is_empty();
@@ -104,7 +105,7 @@ impl<'r> Spots<'r> {
         personal::note_spots(privacy.kinds(), record, &mut noted);
         let whole = 0..record.len();
         let ranges = if noted.is_too_many { vec![whole] } else { noted.merged() };
-        Self { record, kinds: privacy.kinds(), ranges, hold_signs }
+        Self { record, numbers: NumberRuns::of(privacy.kinds()), ranges, hold_signs }
     }
 
     /// What a text could hold: anything, where it is not of this record.
@@ -113,13 +114,13 @@ impl<'r> Spots<'r> {
         Suspicion {
             is_secret: is_in_spot,
             is_encoded: is_in_spot || encoded::has_run(text),
-            is_personal: is_in_spot || personal::has_run(self.kinds, text),
+            is_personal: is_in_spot || self.numbers.are_in(text),
         }
     }
 
     /// Whether a secret or something personal could be in a key, encodings aside.
     pub(crate) fn is_key_suspected(&self, key: &str) -> bool {
-        self.reach_into(key).is_none_or(|is_in_spot| is_in_spot || personal::has_run(self.kinds, key))
+        self.reach_into(key).is_none_or(|is_in_spot| is_in_spot || self.numbers.are_in(key))
     }
 
     /// Whether a text reaches into one of the spots; `None` where it is not of this record.
