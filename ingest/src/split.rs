@@ -152,6 +152,9 @@ mod tests {
         assert_eq!(records("{\"a\":1}\r\n{\"b\":2}\n"), ["{\"a\":1}", "{\"b\":2}"]);
         assert_eq!(records("{\n  \"a\": \"}\"\n}\n{\"b\":2}"), ["{\n  \"a\": \"}\"\n}", "{\"b\":2}"]);
         assert_eq!(records("\n\nx\n"), ["", "", "x"]);
+        // Brackets in strings, quotes and backslashes in strings, and a string that does not end.
+        assert_eq!(records("{\"a\":\"\\\"{\"}\n{\"b\":\"\\\\\"}\n2"), ["{\"a\":\"\\\"{\"}", "{\"b\":\"\\\\\"}", "2"]);
+        assert_eq!(records("{\"a\":\"x\\\n}\n{}"), ["{\"a\":\"x\\\n}", "{}"]);
     }
 
     #[test]

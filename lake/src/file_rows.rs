@@ -35,6 +35,7 @@ pub(crate) fn encode(chunks: &[RecordBatch], stats_columns: &str) -> Result<(Vec
     let first = columns.gather(slices.next().unwrap_or_default())?;
     let mut encoder = Encoder::new(&first, stats_columns, places.len(), &columns.empty())?;
     encoder.write(&first)?;
+    drop(first);
     for slice in slices {
         encoder.write(&columns.gather(slice)?)?;
     }

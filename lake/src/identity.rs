@@ -9,7 +9,7 @@ use crate::layout::IDENTITY_FILE;
 use crate::place::Place;
 use crate::{LakeError, io_error};
 
-/// 2: salts of fields come from one of their row. 3: baselines keep statistics of their days.
+/// How the files of a lake are written; another one is refused. 6: the form of leaves in `ledger::leaf`.
 const FORMAT: u32 = 6;
 
 /// The file.

@@ -1,9 +1,9 @@
 //! Record batches to the bytes of one Parquet file with Delta statistics.
 //!
-//! zstd level 1, statistics only on the columns that the table names, dictionaries but for columns whose values mostly differ: one
-//! would hold them all and say nothing. How they are spread is seen in the first rows. Row groups of at most 128 Ki rows. Columns that
-//! are empty where a file of events begins are not compressed and have no dictionary: whoever writes or reads them would make ready
-//! for some bytes of nothing, and most columns of most files are such.
+//! zstd level 1, statistics only on the columns that the table names. Dictionaries, but for columns whose values mostly differ, by
+//! the first rows of the file: one would hold them all and say nothing. Numbers and times of that sort are written as deltas. Row
+//! groups of at most 128 Ki rows. Columns that are empty where a file of events begins are not compressed: whoever reads them would
+//! make ready to unpack some bytes of nothing, and most columns of most files are such.
 
 use std::collections::HashSet;
 
@@ -191,30 +191,16 @@ fn milliseconds(ms: i64) -> String {
     chrono::DateTime::from_timestamp_millis(ms).map_or_else(|| ms.to_string(), |t| t.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string())
 }
 
-/// How the values of a column are spread.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Spread {
-    /// One value in every row: what stays of it is some bytes, and to make ready to compress them costs more than they do.
-    Constant,
-    /// Most values come again, or too few are known.
-    Usual,
-    /// Most values differ.
-    Distinct,
-}
-
-/// By the first values of a column.
-fn spread(column: &dyn Array) -> Spread {
+/// Whether most values of a column differ, by the first of them.
+fn is_distinct(column: &dyn Array) -> bool {
     let first = column.slice(0, column.len().min(SAMPLE_ROWS));
     let count = first.len() - first.null_count();
     let texts = first.as_string_opt::<i32>().map(|c| c.iter().flatten().map(str::as_bytes).collect::<HashSet<_>>().len());
     let bytes = || first.as_binary_opt::<i32>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
     let longs = || first.as_primitive_opt::<Int64Type>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
     let times = || first.as_primitive_opt::<TimestampMicrosecondType>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
-    match texts.or_else(bytes).or_else(longs).or_else(times) {
-        Some(distinct) if count >= MIN_SAMPLE && distinct * 16 > count * 15 => Spread::Distinct,
-        Some(1) if count >= MIN_SAMPLE && first.null_count() == 0 => Spread::Constant,
-        _ => Spread::Usual,
-    }
+    let distinct = texts.or_else(bytes).or_else(longs).or_else(times).unwrap_or(0);
+    count >= MIN_SAMPLE && distinct * 16 > count * 15
 }
 
 fn properties(like: &RecordBatch, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<WriterProperties, LakeError> {
@@ -230,21 +216,18 @@ fn properties(like: &RecordBatch, stats_columns: &str, row_count: usize, empty: 
     let schema = like.schema_ref();
     for (field, column) in schema.fields().iter().zip(like.columns()) {
         let path = ColumnPath::from(field.name().as_str());
-        let spread = if DISTINCT.contains(&field.name().as_str()) { Spread::Distinct } else { spread(column) };
-        if spread == Spread::Distinct && matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..)) {
+        if !DISTINCT.contains(&field.name().as_str()) && !is_distinct(column) {
+            continue;
+        }
+        if matches!(field.data_type(), DataType::Int64 | DataType::Timestamp(..)) {
             // Offsets and times of arrival go up by little.
             builder = builder.set_column_encoding(path.clone(), Encoding::DELTA_BINARY_PACKED);
         }
-        builder = match spread {
-            Spread::Constant => builder.set_column_compression(path, Compression::UNCOMPRESSED),
-            Spread::Usual => builder,
-            Spread::Distinct => builder.set_column_dictionary_enabled(path, false),
-        };
+        builder = builder.set_column_dictionary_enabled(path, false);
     }
     let leaves = ArrowSchemaConverter::new().convert(schema).map_err(rows)?;
     for leaf in leaves.columns().iter().filter(|leaf| leaf.path().parts().first().is_some_and(|name| empty.contains(&name.as_str()))) {
         builder = builder.set_column_compression(leaf.path().clone(), Compression::UNCOMPRESSED);
-        builder = builder.set_column_dictionary_enabled(leaf.path().clone(), false);
     }
     // Copies are found, and one event is looked up, by its id.
     if schema.field_with_name(name::leaf_hash).is_ok() {
@@ -260,4 +243,42 @@ fn properties(like: &RecordBatch, stats_columns: &str, row_count: usize, empty: 
 
 fn rows(error: impl std::error::Error + Send + Sync + 'static) -> LakeError {
     LakeError::Rows(Box::new(error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder as Builder;
+    use std::sync::Arc;
+
+    /// Columns that differ, that differ only where the first rows do not show it, and that never do.
+    fn batch(rows: i64) -> RecordBatch {
+        let late = |n: i64| if n < SAMPLE_ROWS as i64 { 7 } else { n * 1_000_003 };
+        let times: TimestampMicrosecondArray = (0..rows).map(|n| (n % 5 != 0).then_some(n * n)).collect();
+        let columns: [(&str, ArrayRef); 5] = [
+            ("offset", Arc::new(Int64Array::from_iter_values((0..rows).map(|n| n * 3 - 7)))),
+            ("event_time", Arc::new(times.with_timezone("UTC"))),
+            ("request_id", Arc::new(StringArray::from_iter((0..rows).map(|n| (n % 7 != 0).then(|| format!("r{n}")))))),
+            ("late", Arc::new(Int64Array::from_iter_values((0..rows).map(late)))),
+            ("tenant", Arc::new(StringArray::from_iter_values((0..rows).map(|_| "default")))),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, column)| (name, column, true))).unwrap()
+    }
+
+    #[test]
+    fn what_differs_has_no_dictionary_and_every_value_comes_back() {
+        for rows in [1, MIN_SAMPLE as i64, 3_000] {
+            let batch = batch(rows);
+            let (bytes, _) = encode(&batch, "offset").unwrap();
+            let bytes = Bytes::from(bytes);
+            assert_eq!(arrow::compute::concat_batches(&batch.schema(), &decode(bytes.clone()).unwrap()).unwrap(), batch);
+            let file = Builder::try_new(bytes).unwrap();
+            let columns = file.metadata().row_group(0).columns();
+            let plain: Vec<&str> =
+                columns.iter().filter(|c| c.dictionary_page_offset().is_none()).map(|c| c.column_path().parts()[0].as_str()).collect();
+            let wanted: &[&str] = if rows == 3_000 { &["offset", "event_time", "request_id"] } else { &["offset"] };
+            assert_eq!(plain, if rows == 1 { &[][..] } else { wanted }, "{rows}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! SHA-256 of a text in parts. A leaf takes some forty hashes of a few short parts each, and a hasher that is fed part by
+//! SHA-256 of a text in parts. A leaf takes some twenty hashes of a few short parts each, and a hasher that is fed part by
 //! part spends more on its bookkeeping than on them: short ones are laid out in their blocks here, end mark and length
 //! included (FIPS 180-4 clause 5.1.1), and hashed at once.
 //!

@@ -94,6 +94,9 @@ impl From<Option<String>> for Member {
 /// One struct of a list: members in the order of the column's fields.
 pub type Struct = Vec<Member>;
 
+/// Pairs that most records have, and fewer than.
+const USUAL_PAIRS: usize = 32;
+
 /// Pairs of texts in order, as a map column has them: all in one text, for a row has dozens of them.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct TextMap {
@@ -111,7 +114,16 @@ impl std::fmt::Debug for TextMap {
 impl TextMap {
     /// Empty, with room for what most records leave.
     pub(crate) fn with_usual_room() -> Self {
-        Self { text: String::with_capacity(1024), ends: Vec::with_capacity(32) }
+        Self { text: String::with_capacity(USUAL_PAIRS * 32), ends: Vec::with_capacity(USUAL_PAIRS) }
+    }
+
+    /// Without the room that is left, where few pairs came: the rows of a record stand in memory together.
+    pub(crate) fn with_less_room(mut self) -> Self {
+        if self.ends.len() < USUAL_PAIRS / 4 {
+            self.text.shrink_to_fit();
+            self.ends.shrink_to_fit();
+        }
+        self
     }
 
     /// Adds a pair whose value is written at the end of a text; what stands before is others' and stays.

@@ -160,20 +160,21 @@ impl Decoder<'_> {
     fn part(&self, element: Element<'_>, taken_off: &[&'static str], whole: &Whole<'_>) -> Vec<Box<Row>> {
         match element {
             Element::Bad { bytes, error } => vec![self.rejection(&error.into(), &bytes)],
-            Element::Good { json, envelope, text } => {
-                let all = taken_off.iter().copied().chain(envelope).collect();
-                self.element(json, text, all, whole)
+            Element::Good { json, envelope, text, may_repeat } => {
+                let envelope = taken_off.iter().copied().chain(envelope).collect();
+                self.element(json, Came { text, envelope, may_repeat }, whole)
             }
         }
     }
 
-    fn element(&self, mut json: Json<'_>, text: Option<&[u8]>, envelope: Vec<&'static str>, whole: &Whole<'_>) -> Vec<Box<Row>> {
+    fn element(&self, mut json: Json<'_>, came: Came<'_>, whole: &Whole<'_>) -> Vec<Box<Row>> {
         let Whole { record, ref redactor, .. } = *whole;
         let is_unpacked = self.source.adapter.unpack(&mut json);
-        let text = text.filter(|_| !is_unpacked);
+        let text = came.text.filter(|_| !is_unpacked);
         let params = self.source.adapter.params_as_came(&json, self.keys);
         let content_id = self.source.adapter.needs_content_id(&json).then(|| self.content_id(&json));
-        let repeated = json.repeated_key().map(|key| redactor.text(key).into_owned());
+        let repeated = if came.may_repeat || is_unpacked { json.repeated_key() } else { None };
+        let repeated = repeated.map(|key| redactor.text(key).into_owned());
         let mut redacted_paths = redactor.at_paths(&mut json);
         redacted_paths.extend(self.source.adapter.redact(&mut json, redactor));
         let reader = Reader::new(&json);
@@ -184,7 +185,7 @@ impl Decoder<'_> {
         };
         let (mut faults, is_repetitive) = (reader.faults(), repeated.is_some());
         faults.extend(repeated.map(|key| format!("key `{}` stands twice in one object; the last was read", quoted(&key))));
-        let mut beside = Beside { envelope: envelope.join("+"), faults, rest: reader.rest(is_repetitive), redacted_paths };
+        let mut beside = Beside { envelope: came.envelope.join("+"), faults, rest: reader.rest(is_repetitive), redacted_paths };
         let raw = whole.raw(text.filter(|_| beside.redacted_paths.is_empty()), &json);
         let kafka_time = record.kafka.and_then(|k| k.timestamp_us).filter(|us| time::is_kept(*us));
         let (mut allowance, mut rows) = (Allowance::new(), Vec::with_capacity(drafts.len()));
@@ -305,6 +306,16 @@ fn name_the_unknown(row: &mut Row) {
     for (column, word) in [(&mut row.category, "session"), (&mut row.activity, "unknown"), (&mut row.outcome, "unknown")] {
         column.get_or_insert_with(|| word.into());
     }
+}
+
+/// How an element came.
+struct Came<'a> {
+    /// Its text, where that is what is printed of it.
+    text: Option<&'a [u8]>,
+    /// Names of what was taken off, outermost first.
+    envelope: Vec<&'static str>,
+    /// False when no key stands twice in one object of it.
+    may_repeat: bool,
 }
 
 /// What all events of one element have in common.

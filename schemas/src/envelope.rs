@@ -56,6 +56,8 @@ pub enum Element<'a> {
         envelope: Vec<&'static str>,
         /// The text that it was read from, where that is what [`Json::compact`] prints of it.
         text: Option<&'a [u8]>,
+        /// False when no key stands twice in one object of it.
+        may_repeat: bool,
     },
     /// A part that is no JSON, with its bytes.
     Bad {
@@ -113,7 +115,8 @@ fn read_bounded(name: &'static str, reader: impl Read) -> Result<Vec<u8>, Unpack
 pub fn elements<'a>(bytes: &'a [u8], kept: &'static [&'static str]) -> Result<Vec<Element<'a>>, json::JsonError> {
     let mut split = Split { kept, ..Split::default() };
     match json::parse_many(bytes, &mut split.values) {
-        Ok((values, is_compact)) => {
+        Ok(json::Many { values, is_compact, may_repeat }) => {
+            split.is_distinct = !may_repeat;
             let framing = if values.len() > 1 { vec!["ndjson"] } else { Vec::new() };
             values.into_iter().for_each(|value| split.explode(value, framing.clone(), 0));
             if let ([Element::Good { envelope, text, .. }], true) = (&mut split.found[..], is_compact)
@@ -142,6 +145,8 @@ pub fn elements_of(value: Json<'_>) -> Result<Vec<Element<'_>>, json::JsonError>
 struct Split<'a> {
     found: Vec<Element<'a>>,
     values: usize,
+    /// Whether it is known that no key stands twice in one object.
+    is_distinct: bool,
     /// Wrappers that are left on, because the adapter reads them.
     kept: &'static [&'static str],
 }
@@ -172,12 +177,16 @@ impl<'a> Split<'a> {
         Ok(())
     }
 
+    fn good(&mut self, json: Json<'a>, envelope: Vec<&'static str>) {
+        self.found.push(Element::Good { json, envelope, text: None, may_repeat: !self.is_distinct });
+    }
+
     fn explode(&mut self, value: Json<'a>, mut envelope: Vec<&'static str>, depth: usize) {
         if self.found.len() > MAX_ELEMENTS {
             return;
         }
         match if depth < MAX_WRAPPERS { wrapper_of(&value) } else { Wrapper::None } {
-            Wrapper::None => self.found.push(Element::Good { json: value, envelope, text: None }),
+            Wrapper::None => self.good(value, envelope),
             Wrapper::Array => {
                 envelope.push("array");
                 let Json::Array(items) = value else { return };
@@ -190,14 +199,16 @@ impl<'a> Split<'a> {
                         self.found.push(Element::Bad { bytes, error });
                     }
                     // Nothing inside: the adapter says what it is.
-                    Some(records) if records.is_empty() => self.found.push(Element::Good { json: value, envelope, text: None }),
+                    Some(records) if records.is_empty() => self.good(value, envelope),
                     Some(records) => {
                         envelope.push("otlp");
+                        // Its objects are made of lists of keys and values.
+                        self.is_distinct = false;
                         records.into_iter().for_each(|record| self.explode(record, envelope.clone(), depth + 1));
                     }
                 }
             }
-            Wrapper::Member(name, _) if self.kept.contains(&name) => self.found.push(Element::Good { json: value, envelope, text: None }),
+            Wrapper::Member(name, _) if self.kept.contains(&name) => self.good(value, envelope),
             Wrapper::Member(name, path) => {
                 envelope.push(name);
                 let Some(inner) = take(value, path) else { return };
@@ -208,10 +219,11 @@ impl<'a> Split<'a> {
                 match json::parse_counted(text.as_bytes(), &mut self.values).map(Json::into_owned) {
                     Ok(inner) => {
                         envelope.push(name);
+                        self.is_distinct = false;
                         self.explode(inner, envelope, depth + 1);
                     }
                     // Text that only looks like JSON: the adapter says what it is.
-                    Err(json::JsonError::Syntax { .. }) => self.found.push(Element::Good { json: value, envelope, text: None }),
+                    Err(json::JsonError::Syntax { .. }) => self.good(value, envelope),
                     Err(error) => self.found.push(Element::Bad { bytes: value.compact().into_bytes(), error }),
                 }
             }
@@ -293,6 +305,15 @@ mod tests {
         assert_eq!(shapes(&gzip(br#"[{"a":1}]"#)), ["array {\"a\":1}"]);
         assert_eq!(shapes(&zstd::encode_all(&b"{\"a\":1}"[..], 1).unwrap()), [" {\"a\":1}"]);
         assert_eq!(shapes(b"[]"), Vec::<String>::new());
+    }
+
+    #[test]
+    fn what_is_made_of_text_or_of_pairs_may_repeat_a_key() {
+        let may_repeat = |bytes: &[u8]| elements(bytes, &[]).unwrap().iter().any(|e| matches!(e, Element::Good { may_repeat: true, .. }));
+        let attribute = r#"{"key":"a","value":{"stringValue":"1"}}"#;
+        let otlp = format!(r#"{{"resourceSpans":[{{"scopeSpans":[{{"spans":[{{"attributes":[{attribute},{attribute}]}}]}}]}}]}}"#);
+        assert!(may_repeat(otlp.as_bytes()) && may_repeat(br#"{"log":"{\"a\":1,\"a\":2}"}"#) && may_repeat(b"{\"a\":1,\"a\":2}"));
+        assert!(!may_repeat(br#"[{"a":1},{"a":2}]"#));
     }
 
     #[test]

@@ -94,12 +94,22 @@ pub fn parse_counted<'a>(bytes: &'a [u8], values: &mut usize) -> Result<Json<'a>
     Ok(value)
 }
 
-/// All values of a text that holds one after the other, NDJSON or concatenated JSON; and whether the text is exactly
-/// what [`Json::compact`] prints of the one value in it.
+/// The values of a text, and what was seen while they were read.
+#[derive(Debug)]
+pub struct Many<'a> {
+    /// The values, in order.
+    pub values: Vec<Json<'a>>,
+    /// Whether the text is exactly what [`Json::compact`] prints of the one value in it.
+    pub is_compact: bool,
+    /// False when no key stands twice in one object; else [`Json::repeated_key`] tells.
+    pub may_repeat: bool,
+}
+
+/// All values of a text that holds one after the other, NDJSON or concatenated JSON.
 ///
 /// # Errors
 /// The first value that is not JSON ends the reading with its error.
-pub fn parse_many<'a>(bytes: &'a [u8], values: &mut usize) -> Result<(Vec<Json<'a>>, bool), JsonError> {
+pub fn parse_many<'a>(bytes: &'a [u8], values: &mut usize) -> Result<Many<'a>, JsonError> {
     let text = text_of(bytes)?;
     let mut parser = Parser::new(text);
     parser.values = *values;
@@ -111,7 +121,7 @@ pub fn parse_many<'a>(bytes: &'a [u8], values: &mut usize) -> Result<(Vec<Json<'
     }
     *values = parser.values;
     let is_compact = parser.is_compact && found.len() == 1 && text.len() == bytes.len();
-    Ok((found, is_compact))
+    Ok(Many { values: found, is_compact, may_repeat: parser.may_repeat })
 }
 
 /// The steps of a path. Byte by byte: they are short, and looking for a dot several bytes at a time costs more.
@@ -347,29 +357,15 @@ fn print_members<'m, 'a: 'm>(members: impl Iterator<Item = &'m (Cow<'a, str>, Js
     out.push('}');
 }
 
-/// A key that stands twice in one object. In small objects a key is compared with those before only where one of them has its
-/// mark, which needs no memory.
+/// A key that stands twice in one object. Small objects are compared pair by pair, which needs no memory.
 fn repeated<'j>(members: &'j [(Cow<'_, str>, Json<'_>)]) -> Option<&'j str> {
     if members.len() <= MAX_PAIRWISE {
-        let mut marks = 0_u64;
-        for (i, (key, _)) in members.iter().enumerate() {
-            let mark = mark(key.as_bytes());
-            if marks & mark != 0 && members[..i].iter().any(|(other, _)| other == key) {
-                return Some(key);
-            }
-            marks |= mark;
-        }
-        return None;
+        let later = |i: usize| members[i + 1..].iter().any(|(k, _)| *k == members[i].0);
+        return (0..members.len()).find(|i| later(*i)).map(|i| members[i].0.as_ref());
     }
     let mut keys: Vec<&str> = members.iter().map(|(k, _)| k.as_ref()).collect();
     keys.sort_unstable();
     keys.windows(2).find(|pair| pair[0] == pair[1]).map(|pair| pair[0])
-}
-
-/// One of 64 bits, by the length and both ends of a key.
-fn mark(key: &[u8]) -> u64 {
-    let ends = key.first().zip(key.last()).map_or(0, |(first, last)| 31 * usize::from(*first) + usize::from(*last));
-    1 << ((ends + 7 * key.len()) % 64)
 }
 
 /// Prints a JSON string with its quotes.
@@ -411,6 +407,10 @@ mod tests {
     fn a_repeated_key_is_seen_and_the_last_one_wins() {
         let json = parse(br#"{"x":{"k":1,"k":2}}"#).unwrap();
         assert_eq!(json.repeated_key(), Some("k"));
+        let may_repeat = |text: &str| parse_many(text.as_bytes(), &mut 0).unwrap().may_repeat;
+        let many = |keys: usize| format!("{{{}}}", (0..keys).map(|n| format!("\"k{n}\":{n}")).collect::<Vec<_>>().join(","));
+        assert!(may_repeat(r#"[{"x":{"k":1,"j":{},"k":2}}]"#) && may_repeat(r#"{"":1,"":2}"#) && may_repeat(&many(MAX_PAIRWISE + 1)));
+        assert!(!may_repeat(r#"{"k":{"k":[{"k":1},{"k":2}]},"":1} {"k":1}"#) && !may_repeat(&many(MAX_PAIRWISE)));
         assert_eq!(json.at("x.k").unwrap().integer(), Some(2));
     }
 

@@ -26,6 +26,8 @@ pub struct Reader<'a> {
     /// The values that were read, each by where it lies: a path of them would be compared with every leaf.
     used: RefCell<Vec<usize>>,
     faults: RefCell<Vec<String>>,
+    /// The container that was read from last, by its path: what stands in it is mostly read one after the other.
+    last: RefCell<(String, Option<&'a Json<'a>>)>,
 }
 
 /// A time that was read, with its source text.
@@ -42,12 +44,25 @@ pub struct TimeField {
 impl<'a> Reader<'a> {
     /// A reader of this element.
     pub fn new(json: &'a Json<'a>) -> Self {
-        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default() }
+        let last = RefCell::new((String::with_capacity(MAX_EXT_PATH), None));
+        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default(), last }
     }
 
     /// The value at a path; counts as mapped.
     pub fn at(&self, path: &str) -> Option<&'a Json<'a>> {
-        self.json.at(path).inspect(|value| self.used(value))
+        self.find(path).inspect(|value| self.used(value))
+    }
+
+    /// As [`Json::at`].
+    fn find(&self, path: &str) -> Option<&'a Json<'a>> {
+        let Some(dot) = path.bytes().rposition(|b| b == b'.') else { return self.json.step(path) };
+        let (container, step) = (&path[..dot], &path[dot + 1..]);
+        let mut last = self.last.borrow_mut();
+        if last.0 != container || last.1.is_none() {
+            container.clone_into(&mut last.0);
+            last.1 = self.json.at(container);
+        }
+        last.1?.step(step)
     }
 
     /// Counts a value of the element as mapped, with all that is in it.
@@ -57,7 +72,7 @@ impl<'a> Reader<'a> {
 
     /// A look at a path that does not count as mapped.
     pub fn peek(&self, path: &str) -> Option<&'a Json<'a>> {
-        self.json.at(path)
+        self.find(path)
     }
 
     /// The whole element.
@@ -72,7 +87,7 @@ impl<'a> Reader<'a> {
 
     /// Text at a path when it is of a kind; else it stays unread and so goes to `ext`.
     pub fn text_if(&self, path: &str, is_of_kind: impl Fn(&str) -> bool) -> Option<String> {
-        let value = self.json.at(path)?;
+        let value = self.find(path)?;
         let text = value.scalar().filter(|t| is_of_kind(t))?;
         self.used(value);
         Some(text)
@@ -80,7 +95,7 @@ impl<'a> Reader<'a> {
 
     /// An object at a path; another type becomes a fault, and stays unread.
     pub fn object(&self, path: &str) -> Option<&'a Json<'a>> {
-        let value = self.json.at(path).filter(|v| !v.is_empty())?;
+        let value = self.find(path).filter(|v| !v.is_empty())?;
         if let Json::Object(_) = value {
             self.used(value);
             return Some(value);
@@ -111,7 +126,7 @@ impl<'a> Reader<'a> {
 
     /// The items of an array at a path; one object where a list belongs is a list of one.
     pub fn items(&self, path: &str) -> &'a [Json<'a>] {
-        match self.json.at(path) {
+        match self.find(path) {
             Some(list @ Json::Array(items)) => {
                 self.used(list);
                 items
@@ -130,7 +145,7 @@ impl<'a> Reader<'a> {
 
     /// A value of a type; another type becomes a fault, and the value stays unread and so goes to `ext`.
     fn typed<T>(&self, path: &str, wanted: &str, read: impl Fn(&Json<'a>) -> Option<T>) -> Option<T> {
-        let value = self.json.at(path)?;
+        let value = self.find(path)?;
         let found = read(value);
         if found.is_some() || value.is_empty() {
             self.used(value);
@@ -176,8 +191,10 @@ impl<'a> Reader<'a> {
         let used = Places::of(&self.used.borrow());
         let (path, leaves) = (String::with_capacity(MAX_EXT_PATH), TextMap::with_usual_room());
         let mut rest = Rest { used, may_meet: is_repetitive, path, odd_steps: 0, leaves };
-        rest.collect(self.json, 0);
-        rest.leaves
+        if !rest.used.has(place(self.json)) {
+            rest.collect(self.json, 0);
+        }
+        rest.leaves.with_less_room()
     }
 }
 
@@ -294,8 +311,12 @@ mod tests {
         let (long, cut) = ("k".repeat(MAX_EXT_PATH + 9), "k".repeat(MAX_EXT_PATH));
         let text = format!(r#"{{"{long}":1,"{cut}":2,"a":{{"b":3}},"a.b":4}}"#);
         let json = json::parse(text.as_bytes()).unwrap();
-        let rest = Reader::new(&json).rest(false);
+        let reader = Reader::new(&json);
+        let rest = reader.rest(false);
         let paths: Vec<&str> = rest.iter().map(|(path, _)| path).collect();
         assert_eq!(paths, [cut.as_str(), &format!("{cut}#2"), "a.b", "a.b#2"]);
+        // Whoever read the whole element read all that is in it.
+        reader.used(&json);
+        assert!(reader.rest(false).is_empty());
     }
 }

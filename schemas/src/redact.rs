@@ -62,7 +62,7 @@ impl<'k> Redactor<'k> {
         Self { keys, tenant, privacy, spots: None, may_hold_signs: true }
     }
 
-    /// The redactor of the texts of one record: its bytes are looked through once, not each of its many short texts.
+    /// The redactor of the texts of one record: its bytes are looked through once for signs, not each of its many short texts.
     pub fn of_record(self, bytes: &'k [u8]) -> Self {
         let spots = Spots::of(bytes, self.privacy);
         // An escape can spell any letter, also one inside JSON that stands in a string; without one a text is what it says.

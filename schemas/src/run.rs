@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-/// A sort of bytes, as a table: a record is looked through for several of them.
+/// A sort of bytes, as a table: texts are looked through for several of them.
 #[derive(Debug)]
 pub(crate) struct ByteSet([bool; 256]);
 

@@ -65,7 +65,7 @@ const SECRET_KEYS: &[&str] = &[
     "otp_code",
 ];
 
-/// Longest of [`SECRET_KEYS`], bytes.
+/// No secret key is longer, bytes.
 const MAX_KEY: usize = 24;
 
 /// By length, a bit for each letter that a secret key of that length begins with: few keys have both.

@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{query, repository, shared, skip, summary};
+use crate::support::{query, repository, shared, skip, summary, vialog};
 
 /// Counts of `events` as DuckDB and `deltalake` see them; `false`, and a visible skip, where they cannot run.
 pub(crate) fn read_by_others(test: &str, lake: &Path, (events, ids): (i64, i64)) -> bool {
@@ -17,6 +17,8 @@ pub(crate) fn read_by_others(test: &str, lake: &Path, (events, ids): (i64, i64))
     let theirs: Vec<serde_json::Value> =
         String::from_utf8(output.stdout).unwrap().lines().map(|l| serde_json::from_str(l).unwrap()).collect();
     assert_eq!(theirs.len(), 2, "two readers answer");
+    // Each has its own reader of Parquet, and numbers and times are written as deltas.
+    assert_eq!((&theirs[0]["offsets"], &theirs[0]["times"]), (&theirs[1]["offsets"], &theirs[1]["times"]));
     for reader in theirs {
         assert_eq!((reader["events"].as_i64(), reader["ids"].as_i64()), (Some(events), Some(ids)), "{reader}");
     }
@@ -32,6 +34,11 @@ fn another_delta_reader_sees_the_same_rows() {
     for file in &files {
         summary(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "keycloak", "--format", "json", file.to_str().unwrap()]);
     }
+    // Enough rows for columns that differ to be seen as such.
+    let out = folder.path().join("traffic");
+    assert!(vialog(&["generate", "--seed", "3", "--events", "3000", "--out", out.to_str().unwrap()]).status.success());
+    let calls = out.join("toolhive.jsonl");
+    summary(&["import", "--lake", lake.to_str().unwrap(), "--adapter", "toolhive", calls.to_str().unwrap()]);
     let ours = query(&lake, "SELECT count(*) AS n, count(DISTINCT event_id) AS ids FROM events");
     let counts = (ours[0]["n"].as_i64().unwrap(), ours[0]["ids"].as_i64().unwrap());
     read_by_others("another_delta_reader_sees_the_same_rows", &lake, counts);

@@ -2,7 +2,7 @@
 
 use std::borrow::Cow;
 
-use super::{Json, JsonError, MAX_DEPTH, MAX_VALUES};
+use super::{Json, JsonError, MAX_DEPTH, MAX_PAIRWISE, MAX_VALUES};
 
 /// Members of open objects that there is room for from the start.
 const USUAL_OPEN: usize = 64;
@@ -16,6 +16,8 @@ pub(super) struct Parser<'a> {
     pub(super) is_compact: bool,
     /// [`is_plain`] of the text.
     is_plain: bool,
+    /// Whether a key stands twice in one object, or some object has too many to be compared as they come.
+    pub(super) may_repeat: bool,
     /// Members of the objects that are open, innermost last: an object that ends takes its own, in a place of the right size.
     members: Vec<(Cow<'a, str>, Json<'a>)>,
     /// Items of the arrays that are open.
@@ -60,10 +62,16 @@ fn is_plain(bytes: &[u8]) -> bool {
     !bytes.iter().fold(false, |is_special, b| is_special | (*b < 0x20) | (*b == b'\\'))
 }
 
+/// One of 64 bits, by the length and both ends of a key.
+fn mark(key: &[u8]) -> u64 {
+    let ends = key.first().zip(key.last()).map_or(0, |(first, last)| 31 * usize::from(*first) + usize::from(*last));
+    1 << ((ends + 7 * key.len()) % 64)
+}
+
 impl<'a> Parser<'a> {
     pub(super) fn new(text: &'a str) -> Self {
         let (members, items, bytes) = (Vec::with_capacity(USUAL_OPEN), Vec::new(), text.as_bytes());
-        Self { text, bytes, at: 0, values: 0, is_compact: true, is_plain: is_plain(bytes), members, items }
+        Self { text, bytes, at: 0, values: 0, is_compact: true, is_plain: is_plain(bytes), may_repeat: false, members, items }
     }
 
     pub(super) fn syntax(&self, what: &'static str) -> JsonError {
@@ -113,7 +121,7 @@ impl<'a> Parser<'a> {
 
     fn object(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
         self.at += 1;
-        let first = self.members.len();
+        let (first, mut marks) = (self.members.len(), 0);
         self.space();
         if self.peek() == Some(b'}') {
             self.at += 1;
@@ -125,6 +133,7 @@ impl<'a> Parser<'a> {
                 return Err(self.syntax("expected a key"));
             }
             let key = self.string()?;
+            marks = self.marked(marks, &key, first);
             self.space();
             if self.peek() != Some(b':') {
                 return Err(self.syntax("expected `:`"));
@@ -143,6 +152,17 @@ impl<'a> Parser<'a> {
                 _ => return Err(self.syntax("expected `,` or `}`")),
             }
         }
+    }
+
+    /// Adds the mark of a key to those of its object's keys, whose members begin at `first`. A key is compared with those before only
+    /// where one of them has its mark.
+    fn marked(&mut self, marks: u64, key: &str, first: usize) -> u64 {
+        let before = &self.members[first..];
+        let mark = mark(key.as_bytes());
+        if before.len() >= MAX_PAIRWISE || (marks & mark != 0 && before.iter().any(|(other, _)| other == key)) {
+            self.may_repeat = true;
+        }
+        marks | mark
     }
 
     fn array(&mut self, depth: usize) -> Result<Json<'a>, JsonError> {
