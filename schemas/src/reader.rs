@@ -26,8 +26,6 @@ pub struct Reader<'a> {
     /// The values that were read, each by where it lies: a path of them would be compared with every leaf.
     used: RefCell<Vec<usize>>,
     faults: RefCell<Vec<String>>,
-    /// The container that was read from last, by its path: what stands in it is mostly read one after the other.
-    last: RefCell<(String, Option<&'a Json<'a>>)>,
 }
 
 /// A time that was read, with its source text.
@@ -44,25 +42,12 @@ pub struct TimeField {
 impl<'a> Reader<'a> {
     /// A reader of this element.
     pub fn new(json: &'a Json<'a>) -> Self {
-        let last = RefCell::new((String::with_capacity(MAX_EXT_PATH), None));
-        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default(), last }
+        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default() }
     }
 
     /// The value at a path; counts as mapped.
     pub fn at(&self, path: &str) -> Option<&'a Json<'a>> {
-        self.find(path).inspect(|value| self.used(value))
-    }
-
-    /// As [`Json::at`].
-    fn find(&self, path: &str) -> Option<&'a Json<'a>> {
-        let Some(dot) = path.bytes().rposition(|b| b == b'.') else { return self.json.step(path) };
-        let (container, step) = (&path[..dot], &path[dot + 1..]);
-        let mut last = self.last.borrow_mut();
-        if last.0 != container || last.1.is_none() {
-            container.clone_into(&mut last.0);
-            last.1 = self.json.at(container);
-        }
-        last.1?.step(step)
+        self.json.at(path).inspect(|value| self.used(value))
     }
 
     /// Counts a value of the element as mapped, with all that is in it.
@@ -72,7 +57,7 @@ impl<'a> Reader<'a> {
 
     /// A look at a path that does not count as mapped.
     pub fn peek(&self, path: &str) -> Option<&'a Json<'a>> {
-        self.find(path)
+        self.json.at(path)
     }
 
     /// The whole element.
@@ -87,7 +72,7 @@ impl<'a> Reader<'a> {
 
     /// Text at a path when it is of a kind; else it stays unread and so goes to `ext`.
     pub fn text_if(&self, path: &str, is_of_kind: impl Fn(&str) -> bool) -> Option<String> {
-        let value = self.find(path)?;
+        let value = self.json.at(path)?;
         let text = value.scalar().filter(|t| is_of_kind(t))?;
         self.used(value);
         Some(text)
@@ -95,7 +80,7 @@ impl<'a> Reader<'a> {
 
     /// An object at a path; another type becomes a fault, and stays unread.
     pub fn object(&self, path: &str) -> Option<&'a Json<'a>> {
-        let value = self.find(path).filter(|v| !v.is_empty())?;
+        let value = self.json.at(path).filter(|v| !v.is_empty())?;
         if let Json::Object(_) = value {
             self.used(value);
             return Some(value);
@@ -126,7 +111,7 @@ impl<'a> Reader<'a> {
 
     /// The items of an array at a path; one object where a list belongs is a list of one.
     pub fn items(&self, path: &str) -> &'a [Json<'a>] {
-        match self.find(path) {
+        match self.json.at(path) {
             Some(list @ Json::Array(items)) => {
                 self.used(list);
                 items
@@ -145,7 +130,7 @@ impl<'a> Reader<'a> {
 
     /// A value of a type; another type becomes a fault, and the value stays unread and so goes to `ext`.
     fn typed<T>(&self, path: &str, wanted: &str, read: impl Fn(&Json<'a>) -> Option<T>) -> Option<T> {
-        let value = self.find(path)?;
+        let value = self.json.at(path)?;
         let found = read(value);
         if found.is_some() || value.is_empty() {
             self.used(value);
