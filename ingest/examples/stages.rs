@@ -63,6 +63,9 @@ async fn main() -> Result<(), Failure> {
     Ok(())
 }
 
+/// Records that are taken through the stages together: about as many as a chunk of the worker holds, which stays in the cache.
+const CHUNK_RECORDS: usize = 400;
+
 fn timed<T>(total: &mut Duration, work: impl FnOnce() -> T) -> T {
     let start = Instant::now();
     let done = work();
@@ -88,16 +91,19 @@ fn batch(lake: &Lake, source: &Source, records: &[&[u8]], first: usize, times: &
             Record { stream: &origin.stream, incarnation: "1", partition: 0, offset: offset(i), kafka: None, payload: Some(record) };
         decoder.decode(&record, 1_793_491_200_000_000)
     };
-    let decoded: Vec<_> = timed(&mut times.decode, || records.iter().enumerate().map(decode).collect());
-    let mut rows = RowsBuilder::default();
-    timed(&mut times.columns, || decoded.iter().flatten().for_each(|row| rows.push(row)));
-    let columns = rows.finish()?;
-    black_box(timed(&mut times.leaves, || leaves::leaf_hashes(&columns, keys)));
-    drop(columns);
     black_box(timed(&mut times.compress, || zstd::encode_all(&records.concat()[..], 1))?);
     let mut batch = EventBatch::new(lake, 0);
-    let push = |(i, rows)| batch.push(&origin, offset(i) - 1, offset(i), rows);
-    timed(&mut times.seal, || decoded.into_iter().enumerate().try_for_each(push))?;
+    let numbered: Vec<(usize, &&[u8])> = records.iter().enumerate().collect();
+    for chunk in numbered.chunks(CHUNK_RECORDS) {
+        let decoded: Vec<_> = timed(&mut times.decode, || chunk.iter().copied().map(decode).collect());
+        let mut rows = RowsBuilder::default();
+        timed(&mut times.columns, || decoded.iter().flatten().for_each(|row| rows.push(row)));
+        let columns = timed(&mut times.columns, || rows.finish())?;
+        black_box(timed(&mut times.leaves, || leaves::leaf_hashes(&columns, keys)));
+        drop(columns);
+        let mut push = |((i, _), rows): (&(usize, _), _)| batch.push(&origin, offset(*i) - 1, offset(*i), rows);
+        timed(&mut times.seal, || chunk.iter().zip(decoded).try_for_each(&mut push))?;
+    }
     let sealed = timed(&mut times.seal, || batch.seal(0))?;
     let table = events::open(lake)?;
     timed(&mut times.commit, || sealed.commit(&table))?;
