@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use arrow::array::{ArrayRef, BinaryArray, RecordBatch};
 use ledger::{Range, Seal};
-use schemas::batch::{Room, RowsBuilder, events_schema};
+use schemas::batch::{RowsBuilder, events_schema};
 use schemas::columns::{Row, name};
 use schemas::decode::EVENT;
 use schemas::keys::Keys;
@@ -89,8 +89,6 @@ pub struct EventBatch {
     rows: RowsBuilder,
     /// Bytes of the rows in `rows`.
     open_bytes: usize,
-    /// What the last chunk took, be it of this batch or of the one before.
-    room: Option<Room>,
     files: GrowingFiles,
     /// Of the rows of all chunks that were closed.
     leaves: Vec<ledger::Hash>,
@@ -113,7 +111,6 @@ impl EventBatch {
             batch_id: random_id(now_ms),
             rows: RowsBuilder::default(),
             open_bytes: 0,
-            room: None,
             files: GrowingFiles::default(),
             leaves: Vec::new(),
             order: Vec::new(),
@@ -125,8 +122,8 @@ impl EventBatch {
 
     /// The batch that comes after this one: empty, and after a large one with room for rows like its rows.
     pub fn next(&self, now_ms: i64) -> Self {
-        let room = if self.leaves.is_empty() { None } else { self.room.clone() };
-        Self { room, files: self.files.next(), ..Self::with_keys(Arc::clone(&self.keys), now_ms) }
+        let rows = if self.leaves.is_empty() { RowsBuilder::default() } else { self.rows.anew() };
+        Self { rows, files: self.files.next(), ..Self::with_keys(Arc::clone(&self.keys), now_ms) }
     }
 
     /// Takes one record with its rows. `before` is the last offset that counts as taken already: the range
@@ -185,25 +182,20 @@ impl EventBatch {
         self.open_bytes += size_bytes;
         row.batch_id = Some(self.batch_id.clone());
         self.order.push(place);
-        if self.rows.is_empty()
-            && let Some(room) = &self.room
-        {
-            self.rows = RowsBuilder::with_room(room.clone());
-        }
         self.rows.push(&row);
         if self.open_bytes >= CHUNK_BYTES { self.close_chunk() } else { Ok(()) }
     }
 
     fn close_chunk(&mut self) -> Result<(), LakeError> {
         self.open_bytes = 0;
-        let rows = std::mem::take(&mut self.rows);
-        if !rows.is_empty() {
-            let chunk = rows.finish().map_err(|e| LakeError::Rows(Box::new(e)))?;
-            self.room = Some(Room::of(&chunk));
-            let leaves = leaf_hashes(&chunk, &self.keys);
-            self.files.write(&with_leaves(&chunk, &leaves)?)?;
-            self.leaves.extend(leaves);
+        if self.rows.is_empty() {
+            return Ok(());
         }
+        let chunk = std::mem::take(&mut self.rows).finish().map_err(|e| LakeError::Rows(Box::new(e)))?;
+        self.rows = RowsBuilder::after(&chunk);
+        let leaves = leaf_hashes(&chunk, &self.keys);
+        self.files.write(&with_leaves(&chunk, &leaves)?)?;
+        self.leaves.extend(leaves);
         Ok(())
     }
 

@@ -174,6 +174,9 @@ fn encode(array: &dyn Array, row: usize, out: &mut Vec<u8>) {
     }
 }
 
+/// The length of a value that is not there.
+const NO_VALUE: i32 = -1;
+
 /// The entries of one row: how many, how long each key and each value is, all keys, all values; so it is written by the piece and
 /// not by the entry.
 fn entries(map: &MapArray, row: usize, out: &mut Vec<u8>) {
@@ -204,24 +207,17 @@ fn items(offsets: &[i32], row: usize, out: &mut Vec<u8>) -> Range<usize> {
 }
 
 fn element(values: &dyn Array, row: usize, out: &mut Vec<u8>) {
-    match values.is_null(row) {
-        true => out.push(0),
-        false => some(out, |out| encode(values, row, out)),
+    if values.is_null(row) {
+        out.push(0);
+        return;
     }
-}
-
-/// A value that is not null: its mark, how long it is, and itself.
-fn some(out: &mut Vec<u8>, write: impl FnOnce(&mut Vec<u8>)) {
     out.push(1);
     let start = out.len();
     out.extend_from_slice(&[0; 4]);
-    write(out);
+    encode(values, row, out);
     let length = u32::try_from(out.len() - start - 4).unwrap_or(u32::MAX);
     out[start..start + 4].copy_from_slice(&length.to_be_bytes());
 }
-
-/// The length of a value that is not there.
-const NO_VALUE: i32 = -1;
 
 fn long(value: i64, out: &mut Vec<u8>) {
     out.extend_from_slice(&value.to_be_bytes());

@@ -6,10 +6,11 @@
 //! make ready to unpack some bytes of nothing, and most columns of most files are such.
 
 use std::collections::HashSet;
+use std::hash::Hash;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::compute::{max, min};
-use arrow::datatypes::{DataType, Date32Type, Int64Type, TimestampMicrosecondType};
+use arrow::datatypes::{DataType, Date32Type, Int64Type, TimeUnit, TimestampMicrosecondType};
 use bytes::Bytes;
 use chrono::NaiveDate;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
@@ -195,12 +196,21 @@ fn milliseconds(ms: i64) -> String {
 fn is_distinct(column: &dyn Array) -> bool {
     let first = column.slice(0, column.len().min(SAMPLE_ROWS));
     let count = first.len() - first.null_count();
-    let texts = first.as_string_opt::<i32>().map(|c| c.iter().flatten().map(str::as_bytes).collect::<HashSet<_>>().len());
-    let bytes = || first.as_binary_opt::<i32>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
-    let longs = || first.as_primitive_opt::<Int64Type>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
-    let times = || first.as_primitive_opt::<TimestampMicrosecondType>().map(|c| c.iter().flatten().collect::<HashSet<_>>().len());
-    let distinct = texts.or_else(bytes).or_else(longs).or_else(times).unwrap_or(0);
-    count >= MIN_SAMPLE && distinct * 16 > count * 15
+    if count < MIN_SAMPLE {
+        return false;
+    }
+    let distinct = match first.data_type() {
+        DataType::Utf8 => distinct(first.as_string::<i32>()),
+        DataType::Binary => distinct(first.as_binary::<i32>()),
+        DataType::Int64 => distinct(first.as_primitive::<Int64Type>()),
+        DataType::Timestamp(TimeUnit::Microsecond, _) => distinct(first.as_primitive::<TimestampMicrosecondType>()),
+        _ => 0,
+    };
+    distinct * 16 > count * 15
+}
+
+fn distinct<T: Eq + Hash>(values: impl IntoIterator<Item = Option<T>>) -> usize {
+    values.into_iter().flatten().collect::<HashSet<_>>().len()
 }
 
 fn properties(like: &RecordBatch, stats_columns: &str, row_count: usize, empty: &[&str]) -> Result<WriterProperties, LakeError> {
@@ -249,7 +259,6 @@ fn rows(error: impl std::error::Error + Send + Sync + 'static) -> LakeError {
 mod tests {
     use super::*;
     use arrow::array::{ArrayRef, Int64Array, StringArray, TimestampMicrosecondArray};
-    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder as Builder;
     use std::sync::Arc;
 
     /// Columns that differ, that differ only where the first rows do not show it, and that never do.
@@ -273,7 +282,7 @@ mod tests {
             let (bytes, _) = encode(&batch, "offset").unwrap();
             let bytes = Bytes::from(bytes);
             assert_eq!(arrow::compute::concat_batches(&batch.schema(), &decode(bytes.clone()).unwrap()).unwrap(), batch);
-            let file = Builder::try_new(bytes).unwrap();
+            let file = ParquetRecordBatchReaderBuilder::try_new(bytes).unwrap();
             let columns = file.metadata().row_group(0).columns();
             let plain: Vec<&str> =
                 columns.iter().filter(|c| c.dictionary_page_offset().is_none()).map(|c| c.column_path().parts()[0].as_str()).collect();

@@ -30,7 +30,7 @@ pub struct RowsBuilder {
     /// Of each column that has a value: most have none.
     builders: Vec<Option<ColumnBuilder>>,
     /// How much room each is given.
-    room: Room,
+    room: Vec<ColumnRoom>,
     /// Rows in each builder: most columns of most rows are empty, and are filled up only when a value comes.
     filled: Vec<usize>,
     rows: usize,
@@ -38,14 +38,23 @@ pub struct RowsBuilder {
 
 impl Default for RowsBuilder {
     fn default() -> Self {
-        Self::with_room(Room(vec![ColumnRoom::default(); COLUMNS.len()]))
+        Self::with_room(vec![ColumnRoom::default(); COLUMNS.len()])
     }
 }
 
 impl RowsBuilder {
-    /// With room for a little more than a batch that came before took: rows are mostly like those before, and what has room need
-    /// not be moved as it grows.
-    pub fn with_room(room: Room) -> Self {
+    /// With room for an eighth more than a batch of [`events_schema`] took that came before: rows are mostly like those before, and
+    /// what has room need not be moved as it grows.
+    pub fn after(batch: &RecordBatch) -> Self {
+        Self::with_room(COLUMNS.iter().zip(batch.columns()).map(|(column, values)| ColumnRoom::of(column.kind, values)).collect())
+    }
+
+    /// Empty, with the room that this one was given.
+    pub fn anew(&self) -> Self {
+        Self::with_room(self.room.clone())
+    }
+
+    fn with_room(room: Vec<ColumnRoom>) -> Self {
         Self { builders: COLUMNS.iter().map(|_| None).collect(), room, filled: vec![0; COLUMNS.len()], rows: 0 }
     }
 
@@ -53,7 +62,7 @@ impl RowsBuilder {
     pub fn push(&mut self, row: &Row) {
         let (builders, room, filled, before) = (&mut self.builders, &self.room, &mut self.filled, self.rows);
         row.for_each_value(|index, cell| {
-            let builder = builders[index].get_or_insert_with(|| ColumnBuilder::with_room(COLUMNS[index].kind, &room.0[index]));
+            let builder = builders[index].get_or_insert_with(|| ColumnBuilder::with_room(COLUMNS[index].kind, &room[index]));
             if filled[index] < before {
                 builder.append_nulls(before - filled[index]);
             }
@@ -90,10 +99,6 @@ impl RowsBuilder {
     }
 }
 
-/// What a batch took, column by column.
-#[derive(Debug, Clone)]
-pub struct Room(Vec<ColumnRoom>);
-
 /// What a column took; nothing where it was empty.
 #[derive(Debug, Clone, Copy, Default)]
 struct ColumnRoom {
@@ -103,13 +108,6 @@ struct ColumnRoom {
     key_bytes: usize,
     /// Of the values of a map, or of a column of texts or bytes.
     value_bytes: usize,
-}
-
-impl Room {
-    /// What a batch of [`events_schema`] took, and an eighth more.
-    pub fn of(batch: &RecordBatch) -> Self {
-        Self(COLUMNS.iter().zip(batch.columns()).map(|(column, values)| ColumnRoom::of(column.kind, values)).collect())
-    }
 }
 
 impl ColumnRoom {
@@ -235,29 +233,20 @@ impl ColumnBuilder {
     fn append(&mut self, cell: Cell<'_>) {
         match (self, cell) {
             (Self::Text(b), Cell::Text(v)) => b.append_value(v),
-            (Self::Text(b), _) => b.append_null(),
             (Self::Long(b), Cell::Long(v)) => b.append_value(v),
-            (Self::Long(b), _) => b.append_null(),
             (Self::Int(b), Cell::Int(v)) => b.append_value(v),
-            (Self::Int(b), _) => b.append_null(),
             (Self::Double(b), Cell::Double(v)) => b.append_value(v),
-            (Self::Double(b), _) => b.append_null(),
             (Self::Flag(b), Cell::Flag(v)) => b.append_value(v),
-            (Self::Flag(b), _) => b.append_null(),
             (Self::Time(b), Cell::Long(v)) => b.append_value(v),
-            (Self::Time(b), _) => b.append_null(),
             (Self::Date(b), Cell::Int(v)) => b.append_value(v),
-            (Self::Date(b), _) => b.append_null(),
             (Self::Bytes(b), Cell::Bytes(v)) => b.append_value(v),
-            (Self::Bytes(b), _) => b.append_null(),
             (Self::Texts(b), Cell::Texts(v)) => {
                 v.iter().for_each(|text| b.values().append_value(text));
                 b.append(true);
             }
-            (Self::Texts(b), _) => b.append(false),
             (Self::Structs(fields, b), Cell::Structs(v)) => append_structs(fields, b, v),
-            (Self::Structs(_, b), _) => b.append(false),
-            (Self::Map(b), cell) => append_map(b, cell),
+            (Self::Map(b), Cell::Map(v)) => append_map(b, v),
+            (builder, _) => builder.append_nulls(1),
         }
     }
 
@@ -307,11 +296,10 @@ fn append_structs(fields: &[Field], list: &mut ListBuilder<StructBuilder>, value
     list.append(true);
 }
 
-fn append_map(builder: &mut MapBuilder<StringBuilder, StringBuilder>, cell: Cell<'_>) {
-    let entries = if let Cell::Map(entries) = cell { Some(entries) } else { None };
-    for (key, value) in entries.into_iter().flat_map(TextMap::iter) {
+fn append_map(builder: &mut MapBuilder<StringBuilder, StringBuilder>, entries: &TextMap) {
+    for (key, value) in entries.iter() {
         builder.keys().append_value(key);
         builder.values().append_value(value);
     }
-    builder.append(entries.is_some()).expect("keys and values are appended in pairs");
+    builder.append(true).expect("keys and values are appended in pairs");
 }

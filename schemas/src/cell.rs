@@ -94,7 +94,7 @@ impl From<Option<String>> for Member {
 /// One struct of a list: members in the order of the column's fields.
 pub type Struct = Vec<Member>;
 
-/// Pairs that most records have, and fewer than.
+/// Most records leave fewer pairs.
 const USUAL_PAIRS: usize = 32;
 
 /// Pairs of texts in order, as a map column has them: all in one text, for a row has dozens of them.

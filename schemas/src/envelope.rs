@@ -113,10 +113,10 @@ fn read_bounded(name: &'static str, reader: impl Read) -> Result<Vec<u8>, Unpack
 /// # Errors
 /// [`json::JsonError::TooManyElements`] above [`MAX_ELEMENTS`], or the first error when nothing in the bytes is JSON.
 pub fn elements<'a>(bytes: &'a [u8], kept: &'static [&'static str]) -> Result<Vec<Element<'a>>, json::JsonError> {
-    let mut split = Split { kept, ..Split::default() };
+    let mut split = Split::new(kept);
     match json::parse_many(bytes, &mut split.values) {
         Ok(json::Many { values, is_compact, may_repeat }) => {
-            split.is_distinct = !may_repeat;
+            split.may_repeat = may_repeat;
             let framing = if values.len() > 1 { vec!["ndjson"] } else { Vec::new() };
             values.into_iter().for_each(|value| split.explode(value, framing.clone(), 0));
             if let ([Element::Good { envelope, text, .. }], true) = (&mut split.found[..], is_compact)
@@ -135,23 +135,26 @@ pub fn elements<'a>(bytes: &'a [u8], kept: &'static [&'static str]) -> Result<Ve
 /// # Errors
 /// As [`elements`].
 pub fn elements_of(value: Json<'_>) -> Result<Vec<Element<'_>>, json::JsonError> {
-    let mut split = Split::default();
+    let mut split = Split::new(&[]);
     split.explode(value, Vec::new(), 0);
     split.all()
 }
 
 /// Elements so far, and the JSON values that all of them hold together.
-#[derive(Default)]
 struct Split<'a> {
     found: Vec<Element<'a>>,
     values: usize,
-    /// Whether it is known that no key stands twice in one object.
-    is_distinct: bool,
+    /// False when it is known that no key stands twice in one object.
+    may_repeat: bool,
     /// Wrappers that are left on, because the adapter reads them.
     kept: &'static [&'static str],
 }
 
 impl<'a> Split<'a> {
+    fn new(kept: &'static [&'static str]) -> Self {
+        Self { found: Vec::new(), values: 0, may_repeat: true, kept }
+    }
+
     fn all(self) -> Result<Vec<Element<'a>>, json::JsonError> {
         if self.found.len() > MAX_ELEMENTS { Err(json::JsonError::TooManyElements) } else { Ok(self.found) }
     }
@@ -178,7 +181,7 @@ impl<'a> Split<'a> {
     }
 
     fn good(&mut self, json: Json<'a>, envelope: Vec<&'static str>) {
-        self.found.push(Element::Good { json, envelope, text: None, may_repeat: !self.is_distinct });
+        self.found.push(Element::Good { json, envelope, text: None, may_repeat: self.may_repeat });
     }
 
     fn explode(&mut self, value: Json<'a>, mut envelope: Vec<&'static str>, depth: usize) {
@@ -203,7 +206,7 @@ impl<'a> Split<'a> {
                     Some(records) => {
                         envelope.push("otlp");
                         // Its objects are made of lists of keys and values.
-                        self.is_distinct = false;
+                        self.may_repeat = true;
                         records.into_iter().for_each(|record| self.explode(record, envelope.clone(), depth + 1));
                     }
                 }
@@ -219,7 +222,7 @@ impl<'a> Split<'a> {
                 match json::parse_counted(text.as_bytes(), &mut self.values).map(Json::into_owned) {
                     Ok(inner) => {
                         envelope.push(name);
-                        self.is_distinct = false;
+                        self.may_repeat = true;
                         self.explode(inner, envelope, depth + 1);
                     }
                     // Text that only looks like JSON: the adapter says what it is.
