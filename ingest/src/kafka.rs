@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lake::events::{self, Counts, EventBatch, Origin};
 use lake::follow::{self, Follower};
@@ -272,7 +272,7 @@ impl Worker<'_> {
                     if stop.load(Ordering::Relaxed) {
                         return Err(error.into());
                     }
-                    std::thread::sleep(wait);
+                    sleep_unless(stop, wait);
                     wait = (wait * 2).min(Duration::from_secs(10));
                 }
             }
@@ -364,5 +364,13 @@ impl Worker<'_> {
         })?;
         let stopped = self.shared.lock().unwrap_or_else(PoisonError::into_inner).stopped.len() as u64;
         Ok(Summary::of(self.done.counts, duplicates, self.done.commits, stopped))
+    }
+}
+
+/// Sleeps, and not on when the process is asked to end.
+fn sleep_unless(stop: &AtomicBool, wait: Duration) {
+    let until = Instant::now() + wait;
+    while !stop.load(Ordering::Relaxed) && Instant::now() < until {
+        std::thread::sleep(POLL);
     }
 }

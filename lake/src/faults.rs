@@ -1,7 +1,8 @@
 //! Faults on command, for the tests of the commit protocol with real processes. Not part of a release build.
 //!
-//! A fault strikes at one named point of the n-th effect on table `events`: the process kills itself (SIGKILL), or
-//! the effect takes place and its reply is lost.
+//! A fault strikes at one named point of the n-th effect on one table: the process kills itself (SIGKILL), the effect
+//! takes place and its reply is lost, or it takes long. Files are counted by handle of a table: data files, checkpoints
+//! and the hint to them; so are commits, and removals that name a file.
 
 use std::io;
 use std::str::FromStr;
@@ -9,7 +10,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
+use crate::layout::TableName;
 use crate::store::{Created, Files};
+
+/// How long a slow commit takes.
+const SLOW: Duration = Duration::from_secs(4);
 
 /// Where a fault strikes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,19 +31,34 @@ enum Point {
     AfterCommit,
     /// The commit stands, and its writer hears of an error.
     LostReply,
+    /// The commit takes four seconds to begin, and a file `<commit>.slow.tmp` says so.
+    SlowCommit,
+    /// When half of the files that may go are removed.
+    HalfRemove,
 }
 
-/// A point and which time around it strikes, written `after-commit:3`.
+/// A point of a table and which time around it strikes, written `after-commit:3` for `events`, else `seals/after-commit:3`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Fault {
+    table: TableName,
     point: Point,
     nth: u64,
+}
+
+impl Fault {
+    /// Whether it strikes in this table.
+    pub(crate) fn is_of(self, table: TableName) -> bool {
+        self.table == table
+    }
 }
 
 impl FromStr for Fault {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
+        let (table, text) = text.split_once('/').unwrap_or((TableName::Events.as_str(), text));
+        let named = TableName::ALL.iter().find(|name| name.as_str() == table);
+        let table = *named.ok_or_else(|| format!("there is no table `{table}`"))?;
         let (name, nth) = text.split_once(':').unwrap_or((text, "1"));
         let point = match name {
             "before-file" => Point::BeforeFile,
@@ -47,9 +67,11 @@ impl FromStr for Fault {
             "half-commit" => Point::HalfCommit,
             "after-commit" => Point::AfterCommit,
             "lost-reply" => Point::LostReply,
+            "slow-commit" => Point::SlowCommit,
+            "half-remove" => Point::HalfRemove,
             other => return Err(format!("there is no fault `{other}`")),
         };
-        Ok(Self { point, nth: nth.parse().map_err(|_| format!("`{nth}` is no number"))? })
+        Ok(Self { table, point, nth: nth.parse().map_err(|_| format!("`{nth}` is no number"))? })
     }
 }
 
@@ -60,15 +82,20 @@ pub(crate) struct FaultyFiles {
     fault: Fault,
     writes: AtomicU64,
     commits: AtomicU64,
+    removals: AtomicU64,
 }
 
 impl FaultyFiles {
     pub(crate) fn new(inner: Arc<dyn Files>, fault: Fault) -> Self {
-        Self { inner, fault, writes: AtomicU64::new(0), commits: AtomicU64::new(0) }
+        Self { inner, fault, writes: AtomicU64::new(0), commits: AtomicU64::new(0), removals: AtomicU64::new(0) }
+    }
+
+    fn is_due(&self, count: u64, point: Point) -> bool {
+        (self.fault.point, self.fault.nth) == (point, count)
     }
 
     fn strike(&self, count: u64, point: Point) {
-        if self.fault == (Fault { point, nth: count }) {
+        if self.is_due(count, point) {
             // From outside, as the tests' own kills come.
             let _ = std::process::Command::new("kill").args(["-9", &std::process::id().to_string()]).status();
             std::thread::sleep(Duration::from_secs(60));
@@ -80,7 +107,7 @@ impl Files for FaultyFiles {
     fn write(&self, name: &str, bytes: &[u8]) -> io::Result<()> {
         let count = self.writes.fetch_add(1, Ordering::Relaxed) + 1;
         self.strike(count, Point::BeforeFile);
-        if self.fault == (Fault { point: Point::HalfFile, nth: count }) {
+        if self.is_due(count, Point::HalfFile) {
             self.inner.write(&format!("{name}.half"), &bytes[..bytes.len() / 2])?;
             self.strike(count, Point::HalfFile);
         }
@@ -91,13 +118,17 @@ impl Files for FaultyFiles {
 
     fn create(&self, name: &str, bytes: &[u8]) -> io::Result<Created> {
         let count = self.commits.fetch_add(1, Ordering::Relaxed) + 1;
-        if self.fault == (Fault { point: Point::HalfCommit, nth: count }) {
+        if self.is_due(count, Point::SlowCommit) {
+            self.inner.write(&format!("{name}.slow.tmp"), b"")?;
+            std::thread::sleep(SLOW);
+        }
+        if self.is_due(count, Point::HalfCommit) {
             self.inner.write(&format!("{name}.half.tmp"), &bytes[..bytes.len() / 2])?;
             self.strike(count, Point::HalfCommit);
         }
         let created = self.inner.create(name, bytes)?;
         self.strike(count, Point::AfterCommit);
-        if self.fault == (Fault { point: Point::LostReply, nth: count }) {
+        if self.is_due(count, Point::LostReply) {
             return Err(io::Error::other("the reply was lost (injected)"));
         }
         Ok(created)
@@ -116,6 +147,13 @@ impl Files for FaultyFiles {
     }
 
     fn remove(&self, names: &[String]) -> io::Result<()> {
+        if !names.is_empty() {
+            let count = self.removals.fetch_add(1, Ordering::Relaxed) + 1;
+            if self.is_due(count, Point::HalfRemove) {
+                self.inner.remove(&names[..names.len().div_ceil(2)])?;
+                self.strike(count, Point::HalfRemove);
+            }
+        }
         self.inner.remove(names)
     }
 

@@ -173,7 +173,7 @@ impl Lake {
         })
     }
 
-    /// The same lake, whose table `events` fails once.
+    /// The same lake, of which one table fails once.
     #[cfg(debug_assertions)]
     #[must_use]
     pub fn with_fault(self, fault: Option<faults::Fault>) -> Self {
@@ -197,7 +197,7 @@ impl Lake {
     pub fn table(&self, name: TableName, spec: table::TableSpec) -> Result<Table, LakeError> {
         let place = self.place.below(name.as_str());
         #[cfg(debug_assertions)]
-        if let Some(fault) = self.fault.filter(|_| name == TableName::Events) {
+        if let Some(fault) = self.fault.filter(|fault| fault.is_of(name)) {
             return Table::over(Arc::new(faults::FaultyFiles::new(place.files(), fault)), place, spec);
         }
         let known = self.tables.lock().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();

@@ -1,8 +1,6 @@
 //! A worker killed at random moments while producing goes on; two workers in one group, so each kill is also
 //! a rebalance. At the end every produced id is there exactly once and every offset is accounted for.
 
-use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -10,7 +8,8 @@ use std::time::Duration;
 use ingest::embedded::EmbeddedBroker;
 use ingest::produce::{Outgoing, Producer};
 
-use crate::support::{number, query, start_worker, summary, vialog, write_config};
+use crate::checker::{Expected, check};
+use crate::support::{number, start_worker, summary, write_config};
 
 const TOPIC: &str = "toolhive.audit";
 const PARTITIONS: i32 = 3;
@@ -56,22 +55,6 @@ pub(crate) fn random_below(limit: u64) -> u64 {
     RandomState::new().hash_one(0) % limit
 }
 
-/// The law: each id once, each offset accounted for, seals hold.
-pub(crate) fn check_exactly_once(lake: &Path, instance: &str, produced: u64) {
-    let ids = query(lake, "SELECT event_id FROM events");
-    let unique: BTreeSet<String> = ids.iter().map(|row| row["event_id"].as_str().unwrap().to_owned()).collect();
-    let expected: BTreeSet<String> = (0..produced).map(|id| format!("toolhive:{instance}:audit:id-{id}")).collect();
-    let missing: Vec<_> = expected.difference(&unique).take(5).collect();
-    assert!(missing.is_empty(), "missing: {missing:?}");
-    assert_eq!((ids.len(), unique.len()), (expected.len(), expected.len()), "an id is there twice, or one that nobody sent");
-    // Not only in the view, which would hide copies: the stored rows themselves.
-    let stored = number(lake, "SELECT count(*) FROM (SELECT DISTINCT \"partition\", \"offset\" FROM events)");
-    assert_eq!(stored, i64::try_from(produced).unwrap());
-    let verify = vialog(&["verify", lake.to_str().unwrap(), "--format", "json"]);
-    let report: serde_json::Value = serde_json::from_slice(&verify.stdout).unwrap();
-    assert_eq!((report["failed"].as_u64(), report["rows"].as_u64(), report["offsets"].as_u64()), (Some(0), Some(produced), Some(produced)));
-}
-
 /// Kills workers while `brokers` is being written to, then drains, and checks.
 pub(crate) fn kill_and_check(brokers: &str, kills: u64, group_times: &[(&str, &str)]) {
     let folder = tempfile::tempdir().unwrap();
@@ -99,7 +82,7 @@ pub(crate) fn kill_and_check(brokers: &str, kills: u64, group_times: &[(&str, &s
     let rest = summary(&["ingest", "--config", config.to_str().unwrap(), "--once", "--format", "json"]);
     eprintln!("{kills} kills, {produced} produced, {before} committed under fire, {} drained after", rest["records"]);
     assert!(before > 0, "the workers never committed anything while they were being killed");
-    check_exactly_once(&lake, TOPIC, produced);
+    check(&lake, &Expected::calls(TOPIC, produced));
 }
 
 #[test]

@@ -8,6 +8,7 @@
 mod acts;
 mod bucket;
 mod canaries;
+mod checker;
 mod commit_faults;
 mod detection;
 mod doctor;
@@ -18,5 +19,8 @@ mod import;
 mod privacy;
 mod real_kafka;
 mod real_kafka_faults;
+mod real_kafka_scene;
+mod real_kafka_topics;
 mod service;
 mod support;
+mod upkeep_faults;

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
@@ -76,10 +77,58 @@ pub(crate) fn write_config(folder: &Path, brokers: &str, sources: &[(&str, &str)
 
 /// Starts a worker that runs until it is killed.
 pub(crate) fn start_worker(config: &Path) -> Child {
+    start_worker_with(config, &[])
+}
+
+/// The same with more arguments.
+pub(crate) fn start_worker_with(config: &Path, more: &[&str]) -> Child {
     let log = std::fs::File::options().create(true).append(true).open(config.with_extension("log")).unwrap();
     let mut command = Command::new(binary());
-    command.args(["ingest", "--config", config.to_str().unwrap()]).env("RUST_LOG", "info").stdin(Stdio::null());
+    command.args(["ingest", "--config", config.to_str().unwrap()]).args(more).env("RUST_LOG", "info").stdin(Stdio::null());
     command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
+}
+
+/// Sends a signal to a process.
+pub(crate) fn signal(process: &Child, name: &str) {
+    let status = Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status().unwrap();
+    assert!(status.success());
+}
+
+/// How long something may take to come that must come.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Waits until the one number of a query is at least this.
+pub(crate) fn wait_for(lake: &Path, sql: &str, wanted: i64) {
+    wait_until(sql, || lake.join("events").is_dir() && number(lake, sql) >= wanted);
+}
+
+/// Waits until workers of this configuration have logged a text.
+pub(crate) fn wait_for_log(config: &Path, text: &str) {
+    wait_until(text, || std::fs::read_to_string(config.with_extension("log")).is_ok_and(|log| log.contains(text)));
+}
+
+/// Waits until the commit of a worker with the fault `slow-commit` of this version is on its way.
+pub(crate) fn wait_for_slow_commit(lake: &Path, version: u64) {
+    let mark = lake.join(format!("events/_delta_log/{version:020}.json.slow.tmp"));
+    wait_until("a slow commit", || mark.exists());
+}
+
+fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !is_so() {
+        assert!(Instant::now() < deadline, "never came: {what}");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+}
+
+/// A copy of a lake and of its key, in a folder of its own.
+pub(crate) fn copy_of(lake: &Path) -> (tempfile::TempDir, PathBuf) {
+    let folder = tempfile::tempdir().unwrap();
+    for from in [lake.to_owned(), lake.with_extension("key")] {
+        assert!(Command::new("cp").arg("-a").arg(from).arg(folder.path()).status().unwrap().success());
+    }
+    let copy = folder.path().join(lake.file_name().unwrap());
+    (folder, copy)
 }
 
 /// The file of a rule whose only query is this; its tests expect one alert about `entity` of one call, and none of nothing.

@@ -173,8 +173,16 @@ pub(crate) struct IngestArgs {
     pub(crate) once: bool,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
-    /// Tests only: fail at a point of the commit, such as `after-commit:3`.
     #[cfg(debug_assertions)]
+    #[command(flatten)]
+    pub(crate) tests: FaultArgs,
+}
+
+/// Tests only, and not in a release build.
+#[cfg(debug_assertions)]
+#[derive(Debug, Args)]
+pub(crate) struct FaultArgs {
+    /// Fail at a point of the commit, such as `after-commit:3`.
     #[arg(long, hide = true)]
     pub(crate) fault: Option<lake::faults::Fault>,
 }
@@ -231,6 +239,9 @@ pub(crate) struct MaintainArgs {
     pub(crate) apply: bool,
     #[arg(long, value_enum, default_value_t = Output::Text)]
     pub(crate) format: Output,
+    #[cfg(debug_assertions)]
+    #[command(flatten)]
+    pub(crate) tests: FaultArgs,
 }
 
 #[derive(Debug, Args)]

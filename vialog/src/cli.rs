@@ -158,7 +158,7 @@ fn ingest(args: &IngestArgs) -> Result<ExitCode> {
     worker.once = args.once;
     let lake = Lake::open_or_create(args.storage.complete(config.lake), &config.environment)?;
     #[cfg(debug_assertions)]
-    let lake = lake.with_fault(args.fault);
+    let lake = lake.with_fault(args.tests.fault);
     let stop = stop_on_signal()?;
     let summary = ingest::kafka::run(&lake, &worker, &stop)?;
     print_summary(&summary, args.format)?;
@@ -289,6 +289,8 @@ async fn verify(args: &VerifyArgs) -> Result<ExitCode> {
 
 async fn maintain(args: &MaintainArgs) -> Result<ExitCode> {
     let lake = Lake::open(args.lake.at()?)?;
+    #[cfg(debug_assertions)]
+    let lake = lake.with_fault(args.tests.fault);
     let now_ms = chrono::Utc::now().timestamp_millis();
     if args.apply {
         let text = args.format == Output::Text;

@@ -1,0 +1,169 @@
+//! What the tests on a real Apache Kafka share: a topic of their own, a lake, a configuration, a producer that goes on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use futures::executor::block_on;
+use ingest::produce::{Outgoing, Producer};
+use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
+use rdkafka::client::DefaultClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use serde_json::Value;
+
+use crate::checker::{Expected, check};
+use crate::exactly_once::{GROUP_TIMES, random_below, tool_call};
+use crate::support::{skip, vialog, write_config};
+
+pub(crate) const WAIT: Duration = Duration::from_secs(20);
+
+/// A topic of its own on the real Kafka, with a configuration that reads it.
+pub(crate) struct Scene {
+    pub(crate) brokers: String,
+    pub(crate) topic: String,
+    partitions: i32,
+    folder: tempfile::TempDir,
+    pub(crate) config: PathBuf,
+}
+
+impl Scene {
+    /// `None`, and a visible skip, without a real Kafka.
+    pub(crate) fn new(test: &str, partitions: i32) -> Option<Self> {
+        Self::with_settings(test, partitions, &[])
+    }
+
+    pub(crate) fn with_settings(test: &str, partitions: i32, settings: &[(&str, &str)]) -> Option<Self> {
+        let Ok(brokers) = std::env::var("VIALOG_TEST_KAFKA") else {
+            skip(test, "no real Kafka (VIALOG_TEST_KAFKA is not set; .ci/run sets it)");
+            return None;
+        };
+        // New in every run, so that a broker may be kept.
+        let topic = format!("faults.{test}.{:x}", random_below(u64::MAX));
+        let folder = tempfile::tempdir().unwrap();
+        let config = write_config(folder.path(), &brokers, &[(&topic, "toolhive")], GROUP_TIMES);
+        let scene = Self { brokers, topic: topic.clone(), partitions, folder, config };
+        scene.edit_config("group = \"test\"", &format!("group = \"{topic}\""));
+        scene.create_topic(settings);
+        Some(scene)
+    }
+
+    fn admin(&self) -> AdminClient<DefaultClientContext> {
+        ClientConfig::new().set("bootstrap.servers", &self.brokers).create().unwrap()
+    }
+
+    pub(crate) fn create_topic(&self, settings: &[(&str, &str)]) {
+        let topic = NewTopic::new(&self.topic, self.partitions, TopicReplication::Fixed(1));
+        let topic = settings.iter().fold(topic, |topic, (key, value)| topic.set(key, value));
+        let options = AdminOptions::new().operation_timeout(Some(WAIT));
+        let deadline = Instant::now() + WAIT;
+        // A topic of this name that is being deleted refuses for a moment.
+        while block_on(self.admin().create_topics([&topic], &options)).unwrap()[0].is_err() {
+            assert!(Instant::now() < deadline, "the topic {} could not be created", self.topic);
+            std::thread::sleep(Duration::from_millis(200));
+        }
+    }
+
+    pub(crate) fn delete_topic(&self) {
+        let options = AdminOptions::new().operation_timeout(Some(WAIT));
+        block_on(self.admin().delete_topics(&[&self.topic], &options)).unwrap()[0].as_ref().unwrap();
+    }
+
+    /// What retention does: everything before this offset goes.
+    pub(crate) fn delete_records_before(&self, partition: i32, offset: i64) {
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, partition, Offset::Offset(offset)).unwrap();
+        block_on(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
+    }
+
+    pub(crate) fn producer(&self) -> Producer {
+        let properties = [("enable.idempotence", "true"), ("message.timeout.ms", "300000")];
+        Producer::new(&self.brokers, &properties.map(|(k, v)| (k.to_owned(), v.to_owned())).into()).unwrap()
+    }
+
+    pub(crate) fn produce(&self, ids: std::ops::Range<u64>) {
+        let producer = self.producer();
+        for id in ids.clone() {
+            send(&producer, &self.topic, self.partitions, id);
+        }
+        assert_eq!(producer.flush().unwrap(), ids.end - ids.start);
+    }
+
+    pub(crate) fn edit_config(&self, from: &str, to: &str) {
+        let text = std::fs::read_to_string(&self.config).unwrap();
+        assert!(text.contains(from), "{text}");
+        std::fs::write(&self.config, text.replace(from, to)).unwrap();
+    }
+
+    pub(crate) fn lake(&self) -> PathBuf {
+        self.folder.path().join("lake")
+    }
+
+    /// How many records a reader of the whole topic gets.
+    pub(crate) fn readable(&self) -> u64 {
+        let consumer: BaseConsumer = ClientConfig::new()
+            .set("bootstrap.servers", &self.brokers)
+            .set("group.id", "readable")
+            .set("enable.partition.eof", "true")
+            .create()
+            .unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&self.topic, 0, Offset::Beginning).unwrap();
+        consumer.assign(&list).unwrap();
+        let mut count = 0;
+        while consumer.poll(WAIT).expect("an end or a record").is_ok() {
+            count += 1;
+        }
+        count
+    }
+
+    /// `ingest --once`: exit code and summary.
+    pub(crate) fn once(&self) -> (Option<i32>, Value) {
+        let output = vialog(&["ingest", "--config", self.config.to_str().unwrap(), "--once", "--format", "json"]);
+        let text = String::from_utf8_lossy(&output.stdout).into_owned();
+        let last = text.lines().last().unwrap_or_default();
+        let summary = serde_json::from_str(last).unwrap_or_else(|_| panic!("{}", String::from_utf8_lossy(&output.stderr)));
+        (output.status.code(), summary)
+    }
+}
+
+fn send(producer: &Producer, topic: &str, partitions: i32, id: u64) {
+    let payload = tool_call(id);
+    let partition = Some(i32::try_from(id % u64::try_from(partitions).unwrap()).unwrap());
+    producer.send(&Outgoing { topic, partition, payload: Some(payload.as_bytes()), ..Outgoing::default() }).unwrap();
+}
+
+/// The law for calls `0..produced`, some of them lost, beside so many rejections; and how many offsets there were in all.
+pub(crate) fn check_calls(scene: &Scene, ids: impl IntoIterator<Item = u64>, (rejections, offsets): (u64, u64)) {
+    check(&scene.lake(), &Expected { instance: &scene.topic, ids: ids.into_iter().collect(), rejections, offsets });
+}
+
+/// A producer that goes on until told to end.
+pub(crate) struct Producing {
+    stop: Arc<AtomicBool>,
+    thread: std::thread::JoinHandle<u64>,
+}
+
+impl Producing {
+    pub(crate) fn start(scene: &Scene) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let (ended, producer, topic, partitions) = (Arc::clone(&stop), scene.producer(), scene.topic.clone(), scene.partitions);
+        let thread = std::thread::spawn(move || {
+            let mut id = 0;
+            while !ended.load(Ordering::Relaxed) {
+                send(&producer, &topic, partitions, id);
+                id += 1;
+                std::thread::sleep(Duration::from_millis(3));
+            }
+            assert_eq!(producer.flush().unwrap(), id);
+            id
+        });
+        Self { stop, thread }
+    }
+
+    pub(crate) fn end(self) -> u64 {
+        self.stop.store(true, Ordering::Relaxed);
+        self.thread.join().unwrap()
+    }
+}
