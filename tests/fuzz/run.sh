@@ -10,12 +10,15 @@ seconds=${1:?usage: tests/fuzz/run.sh SECONDS [SEED]}
 seed=${2:-1}
 target=${CARGO_TARGET_DIR:-../../target}/fuzz
 host=$(rustc -vV | sed -n 's/^host: //p')
+# With the flags of the workspace: a seed of every record that an adapter is tested with.
+(cd ../.. && cargo build -q --workspace --example fuzz_seeds)
 export RUSTC_BOOTSTRAP=1
 export RUSTFLAGS="--cfg fuzzing -Cpasses=sancov-module -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares -Ccodegen-units=1"
 # Named by --target, the flags reach the targets and not the build scripts.
 cargo build --release --locked --target "$host" --target-dir "$target"
 for name in unwrap decode; do
   work=$(mktemp -d)
+  [ "$name" != decode ] || "$target/../debug/examples/fuzz_seeds" "$work"
   mkdir -p "$target/found"
   failed=0
   "$target/$host/release/$name" "$work" "corpus/$name" -seed="$seed" -max_total_time="$seconds" -max_len=8192 -timeout=20 -rss_limit_mb=2048 \

@@ -10,6 +10,7 @@ mod headers;
 mod law;
 mod secrets;
 mod sections;
+mod seeds;
 mod shapes;
 mod sizes;
 mod values;
