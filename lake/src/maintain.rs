@@ -9,15 +9,17 @@
 
 use std::collections::BTreeMap;
 
-use arrow::array::{Array, AsArray, RecordBatch};
+use arrow::array::{AsArray, RecordBatch};
 use arrow::row::{RowConverter, SortField};
 use bytes::Bytes;
 use schemas::columns::name;
+use schemas::keys::Keys;
 use sha2::{Digest, Sha256};
 
 use crate::baselines::Baseline;
 use crate::decide::Step;
 use crate::layout::{COMPACT_TXN, data_file};
+use crate::leaves::leaf_hashes;
 use crate::table::{CommitOutcome, CommitRequest, DataFile, Replaced, Table, TableFile, random_id};
 use crate::{Lake, LakeError, TableName, alert_actions, alerts, events, file_rows, follow, parquet_file, rule_actions, seals, snapshot};
 
@@ -200,9 +202,9 @@ async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) ->
     let partition =
         table.spec().partition_columns.iter().filter_map(|c| partition.iter().find(|(k, _)| k == c).cloned()).collect::<Vec<_>>();
     let file = DataFile { path: data_file(&partition, &random_id(now_ms), 0), partition, stats, bytes };
-    let before = Multiset::of(&batches)?;
+    let before = Multiset::of(&batches, lake.keys())?;
     drop(batches);
-    if before != Multiset::of_file(&file.bytes)? {
+    if before != Multiset::of_file(&file.bytes, lake.keys())? {
         return Err(LakeError::Unsupported(format!("a merge of {} files would have changed their rows; nothing was written", group.len())));
     }
     let request = CommitRequest {
@@ -220,8 +222,8 @@ async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) ->
     Ok(matches!(table.commit(&request)?, CommitOutcome::Committed { .. }).then_some(group.len()))
 }
 
-/// How many rows, and a sum of their hashes: the same rows in any order give the same. Rows of `events` have their leaf,
-/// others their bytes.
+/// How many rows, and a sum of their hashes: the same rows in any order give the same. Rows of `events` give what their leaf
+/// is computed from, anew, the leaf that they carry, and the bytes that they keep; others their bytes.
 #[derive(Debug, Default, PartialEq, Eq)]
 struct Multiset {
     rows: usize,
@@ -229,35 +231,78 @@ struct Multiset {
 }
 
 impl Multiset {
-    fn of(batches: &[RecordBatch]) -> Result<Self, LakeError> {
+    fn of(batches: &[RecordBatch], keys: &Keys) -> Result<Self, LakeError> {
         let mut set = Self::default();
-        batches.iter().try_for_each(|batch| set.add_rows(batch))?;
+        batches.iter().try_for_each(|batch| set.add_rows(batch, keys))?;
         Ok(set)
     }
 
     /// Of a Parquet file, read a few rows at a time.
-    fn of_file(bytes: &[u8]) -> Result<Self, LakeError> {
+    fn of_file(bytes: &[u8], keys: &Keys) -> Result<Self, LakeError> {
         let mut set = Self::default();
-        parquet_file::read(Bytes::copy_from_slice(bytes))?.try_for_each(|batch| set.add_rows(&batch?))?;
+        parquet_file::read(Bytes::copy_from_slice(bytes))?.try_for_each(|batch| set.add_rows(&batch?, keys))?;
         Ok(set)
     }
 
-    fn add_rows(&mut self, batch: &RecordBatch) -> Result<(), LakeError> {
-        if let Some(leaves) = batch.column_by_name(name::leaf_hash).and_then(|c| c.as_binary_opt::<i32>()) {
-            (0..leaves.len()).for_each(|i| self.add(leaves.value(i)));
+    fn add_rows(&mut self, batch: &RecordBatch, keys: &Keys) -> Result<(), LakeError> {
+        let bytes_of = |name| batch.column_by_name(name).and_then(|c| c.as_binary_opt::<i32>());
+        if let Some(stored) = bytes_of(name::leaf_hash) {
+            let kept = bytes_of(name::raw_payload);
+            for (row, leaf) in leaf_hashes(batch, keys).iter().enumerate() {
+                self.add(&[leaf, stored.value(row), kept.map_or(&[][..], |kept| kept.value(row))]);
+            }
             return Ok(());
         }
         let fields = batch.schema().fields().iter().map(|f| SortField::new(f.data_type().clone())).collect();
         let converter = RowConverter::new(fields).map_err(|e| LakeError::Rows(Box::new(e)))?;
         let rows = converter.convert_columns(batch.columns()).map_err(|e| LakeError::Rows(Box::new(e)))?;
-        rows.iter().for_each(|row| self.add(row.as_ref()));
+        rows.iter().for_each(|row| self.add(&[row.as_ref()]));
         Ok(())
     }
 
-    fn add(&mut self, row: &[u8]) {
+    fn add(&mut self, parts: &[&[u8]]) {
         self.rows += 1;
-        for (total, part) in self.sum.iter_mut().zip(Sha256::digest(row).as_chunks::<8>().0) {
+        let hash = parts.iter().fold(Sha256::new(), Digest::chain_update).finalize();
+        for (total, part) in self.sum.iter_mut().zip(hash.as_chunks::<8>().0) {
             *total = total.wrapping_add(u64::from_le_bytes(*part));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::Row;
+    use schemas::batch::RowsBuilder;
+
+    use super::*;
+
+    fn row(offset: i64, tool: &str, raw: &[u8], leaf: u8) -> Row {
+        let (tool_name, raw_payload) = (Some(tool.to_owned()), Some(raw.to_vec()));
+        Row { offset: Some(offset), tool_name, raw_payload, leaf_hash: Some(vec![leaf; 32]), ..Row::default() }
+    }
+
+    fn set(rows: &[Row]) -> Multiset {
+        let mut builder = RowsBuilder::default();
+        rows.iter().for_each(|row| builder.push(row));
+        Multiset::of(&[builder.finish().unwrap()], &Keys::from_master(&[7; 32])).unwrap()
+    }
+
+    #[test]
+    fn rows_in_another_order_are_the_same_and_any_other_change_is_not() {
+        let (one, two) = (row(1, "a", b"r", 1), row(2, "b", b"s", 2));
+        let before = set(&[one.clone(), two.clone()]);
+        assert_eq!(set(&[two.clone(), one.clone()]), before);
+        let changed = [
+            vec![one.clone()],
+            vec![one.clone(), one.clone()],
+            vec![one.clone(), two.clone(), two],
+            vec![one.clone(), row(2, "c", b"s", 2)],
+            vec![one.clone(), row(2, "b", b"t", 2)],
+            vec![one.clone(), row(3, "b", b"s", 2)],
+            vec![one, row(2, "b", b"s", 3)],
+        ];
+        for rows in changed {
+            assert_ne!(set(&rows), before, "{rows:?}");
         }
     }
 }

@@ -58,6 +58,23 @@ fn a_table_opens_from_its_checkpoint_as_from_its_whole_log() {
 }
 
 #[test]
+fn a_clean_up_that_died_half_way_leaves_a_log_that_opens_and_is_ended_by_the_next_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let table = open(folder.path(), &["x"]);
+    (0..30).for_each(|n| assert_ne!(commit(&table, n), CommitOutcome::AlreadyCommitted));
+    table.checkpoint().unwrap();
+    let old = table.commits_before(30).unwrap();
+    for gone in [&old[..1], &old[..15], &old[20..25], &old[29..]] {
+        table.remove_files(gone).unwrap();
+        assert_eq!(paths(&open(folder.path(), &["x"])), paths(&table));
+    }
+    let left = table.commits_before(30).unwrap();
+    assert!(!left.is_empty() && left.len() < old.len());
+    table.remove_files(&left).unwrap();
+    assert_eq!(commit(&open(folder.path(), &["x"]), 30), CommitOutcome::Committed { version: 31 });
+}
+
+#[test]
 fn a_handle_that_slept_through_a_clean_up_goes_on_from_the_checkpoint() {
     let folder = tempfile::tempdir().unwrap();
     let (sleeper, worker) = (open(folder.path(), &["x"]), open(folder.path(), &["x"]));

@@ -199,7 +199,7 @@ impl Decoder<'_> {
                     mine.move_to(&mut row, &raw, allowance.next(raw.bytes().len()));
                     row
                 }
-                Err(reject) => self.rejection(&reject, raw.bytes()),
+                Err(reject) => self.rejection(&reject.with_faults(&beside.faults), raw.bytes()),
             });
         }
         rows

@@ -2,6 +2,9 @@
 //!
 //! The codes are a contract: rules, reports and people filter on them. The sentence says what to do.
 
+/// A sentence takes no more faults beyond this length, bytes.
+const MAX_REASON_BYTES: usize = 512;
+
 /// A refusal with its code and a sentence for a person.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reject {
@@ -61,6 +64,18 @@ impl Reject {
     /// A refusal.
     pub fn new(code: Code, reason: impl Into<String>) -> Self {
         Self { code, reason: reason.into() }
+    }
+
+    /// The same, which also says what could not be read of the event: as many faults as go into a sentence.
+    pub(crate) fn with_faults(mut self, faults: &[String]) -> Self {
+        for (index, fault) in faults.iter().enumerate() {
+            if self.reason.len() + fault.len() > MAX_REASON_BYTES {
+                break;
+            }
+            self.reason.push_str(if index == 0 { ": " } else { "; " });
+            self.reason.push_str(fault);
+        }
+        self
     }
 }
 

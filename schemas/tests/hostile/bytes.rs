@@ -21,6 +21,13 @@ fn zstd(bytes: &[u8]) -> Vec<u8> {
     zstd::encode_all(bytes, 1).unwrap()
 }
 
+fn zstd_with_checksum(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.include_checksum(true).unwrap();
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
 /// One test a row: name, payload, code, what the sentence says. The bytes are kept as they came.
 macro_rules! refused {
     ($($name:ident: $payload:expr => $code:literal $sentence:literal;)*) => {
@@ -66,6 +73,10 @@ refused! {
     gzip_with_bytes_after_it_is_refused: [gzip(KEYCLOAK.as_bytes()), b"xx".to_vec()].concat() => "damaged_compression" "gzip data cannot be unpacked";
     a_bare_gzip_magic_is_refused: [0x1f_u8, 0x8b] => "damaged_compression" "gzip data cannot be unpacked";
     truncated_zstd_is_refused: { let mut z = zstd(KEYCLOAK.as_bytes()); z.truncate(z.len() / 2); z } => "damaged_compression" "zstd data cannot be unpacked";
+    zstd_with_a_wrong_checksum_is_refused: { let mut z = zstd_with_checksum(KEYCLOAK.as_bytes()); let at = z.len() - 1; z[at] ^= 1; z } => "damaged_compression" "zstd data cannot be unpacked";
+    zstd_with_bytes_after_it_is_refused: [zstd(KEYCLOAK.as_bytes()), b"xx".to_vec()].concat() => "damaged_compression" "zstd data cannot be unpacked";
+    a_bomb_of_many_zstd_frames_is_refused: zstd(&vec![b' '; 1 << 20]).repeat(100) => "too_large" "unpacks to more than 67108864 bytes";
+    a_bomb_in_zstd_in_gzip_is_refused: gzip(&zstd(&vec![b' '; 200 << 20])) => "too_large" "unpacks to more than 67108864 bytes";
     a_bare_zstd_magic_is_refused: [0x28_u8, 0xb5, 0x2f, 0xfd] => "damaged_compression" "zstd data cannot be unpacked";
     zstd_of_a_huge_window_is_refused: [0x28_u8, 0xb5, 0x2f, 0xfd, 0, 0xff, 1, 2, 3] => "damaged_compression" "zstd data cannot be unpacked";
     four_layers_of_gzip_are_refused: gzip(&gzip(&gzip(&gzip(KEYCLOAK.as_bytes())))) => "too_deep" "compressed more than 3 times over";

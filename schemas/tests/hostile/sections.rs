@@ -48,11 +48,32 @@ fn everywhere(value: &Value, mark: Option<&str>) {
     assert!(lost.is_empty(), "{value} is not kept at {lost:?}");
 }
 
+/// The same for what every adapter is tested with, where that is one JSON object: nothing breaks the law.
+fn everywhere_in_tests(value: &Value) {
+    let mut adapters = std::collections::BTreeSet::new();
+    for adapter in Adapter::all() {
+        for test in adapter.tests() {
+            let bytes = schemas::mapping::check::bytes_of(&test.record);
+            let Ok(json @ Value::Object(_)) = serde_json::from_slice(&bytes) else { continue };
+            adapters.insert(adapter.name().to_owned());
+            let mut all = Vec::new();
+            pointers(&json, "", &mut all);
+            for pointer in all {
+                let mut json = json.clone();
+                *json.pointer_mut(&pointer).unwrap() = value.clone();
+                rows(adapter.clone(), json.to_string());
+            }
+        }
+    }
+    assert_eq!(adapters.len(), Adapter::all().len(), "adapters without a record that is an object: only {adapters:?}");
+}
+
 macro_rules! everywhere {
     ($($name:ident: $value:expr, $mark:expr;)*) => {
         $(#[test]
         fn $name() {
             everywhere(&$value, $mark);
+            everywhere_in_tests(&$value);
         })*
     };
 }

@@ -31,6 +31,7 @@ fn every_kept_seed_names_its_adapter_and_is_an_event_of_it() {
         }
     }
     let reached: Vec<(&str, bool)> = reached.iter().map(|(name, protobuf)| (name.as_str(), *protobuf)).collect();
-    let coded = [("cerbos", false), ("cerbos", true), ("json", false), ("keycloak", false), ("okta", false), ("opa", false), ("toolhive", false)];
+    let coded =
+        [("cerbos", false), ("cerbos", true), ("json", false), ("keycloak", false), ("okta", false), ("opa", false), ("toolhive", false)];
     assert_eq!(reached, coded);
 }
