@@ -240,6 +240,14 @@ pub(crate) fn added_columns(metadata: Option<&Value>, schema: &Schema) -> Result
     Ok(Some(Action::MetaData(metadata)))
 }
 
+/// Columns that the metadata names and this schema does not: those of a newer version of the program.
+pub(crate) fn unknown_columns(metadata: Option<&Value>, schema: &Schema) -> Vec<String> {
+    let text = metadata.and_then(|m| m.get("schemaString")).and_then(Value::as_str).unwrap_or("{}");
+    let stored: Value = serde_json::from_str(text).unwrap_or_default();
+    let names = stored["fields"].as_array().into_iter().flatten().filter_map(|field| field["name"].as_str());
+    names.filter(|name| schema.column_with_name(name).is_none()).map(str::to_owned).collect()
+}
+
 fn delta_field(field: &Field) -> Value {
     json!({ "name": field.name(), "type": delta_type(field.data_type()), "nullable": field.is_nullable(), "metadata": {} })
 }

@@ -3,7 +3,7 @@
 //!
 //! Everything that changes a table is one commit of it, fenced by a transaction, so two maintainers do no harm. Files
 //! are merged only below the version that every follower has passed, and only when the multiset of rows before and
-//! after is the same. Nothing is removed that a reader of the last hour, or a follower, may still need.
+//! after is the same; and never by a version of the program that does not know all columns. Nothing is removed that a reader of the last hour, or a follower, may still need.
 //!
 //! Limits: one merge takes at most 8 MiB of files (some 80 MiB of rows), so that it fits in memory beside everything else.
 
@@ -53,6 +53,8 @@ pub struct Maintenance {
     pub old_commits: usize,
     /// Files that no version names, and that are older than an hour.
     pub orphans: usize,
+    /// Why none are merged, where that is so.
+    pub not_merged: Option<String>,
 }
 
 /// What is due, without doing it.
@@ -76,6 +78,7 @@ fn plan_table(lake: &Lake, name: TableName, table: &Table, now_ms: i64) -> Resul
         uncheckpointed: version.map_or(0, |v| v - checkpoint.unwrap_or(0)),
         old_commits: table.commits_before(commits_limit(lake, name, checkpoint)?)?.len(),
         orphans: table.orphans(now_ms)?.len(),
+        not_merged: not_merged(table),
     })
 }
 
@@ -87,6 +90,9 @@ pub async fn run(lake: &Lake, now_ms: i64, progress: &dyn Fn(&str)) -> Result<()
     seals::advance(lake, now_ms)?;
     for (name, table) in tables(lake)? {
         let Some(version) = table.refresh()? else { continue };
+        if let Some(reason) = not_merged(&table) {
+            progress(&format!("{}: {reason}", name.as_str()));
+        }
         while let Some(merged) = merge_once(lake, name, &table, now_ms).await? {
             progress(&format!("{}: merged {merged} files into one", name.as_str()));
         }
@@ -160,6 +166,14 @@ fn commits_limit(lake: &Lake, name: TableName, checkpoint: Option<u64>) -> Resul
     Ok(kept.min(passed).min(seals::cursor(&seals::open(lake)?).unwrap_or(0)))
 }
 
+/// Why files of a table are left as they are.
+fn not_merged(table: &Table) -> Option<String> {
+    let unknown = table.unknown_columns();
+    let names = unknown.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+    (!unknown.is_empty())
+        .then(|| format!("files are not merged, for a newer version of vialog has added {names}; maintain the lake with that one"))
+}
+
 /// Small files by partition, oldest first, as many as make one merge worth it.
 fn merge_groups(files: Vec<TableFile>, limit: Option<u64>) -> Vec<Vec<TableFile>> {
     let mut by_partition: BTreeMap<BTreeMap<String, Option<String>>, Vec<TableFile>> = BTreeMap::new();
@@ -187,6 +201,9 @@ fn merge_groups(files: Vec<TableFile>, limit: Option<u64>) -> Vec<Vec<TableFile>
 /// Merges one group of small files, if there is one. Returns how many files became one.
 async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) -> Result<Option<usize>, LakeError> {
     let version = table.refresh()?;
+    if !table.unknown_columns().is_empty() {
+        return Ok(None);
+    }
     let limit = merge_limit(lake, name, version)?;
     let Some(group) = merge_groups(table.data_files(), limit).into_iter().next() else { return Ok(None) };
     let number = table.recorded(COMPACT_TXN).unwrap_or(-1);

@@ -5,6 +5,7 @@ use std::sync::PoisonError;
 
 use crate::LakeError;
 use crate::checkpoint::{self, LastCheckpoint};
+use crate::delta;
 use crate::layout::{LAST_CHECKPOINT, LOG_FOLDER, checkpoint_file, version_of};
 use crate::table::{Table, Versioned, apply_checkpoint};
 
@@ -42,6 +43,13 @@ impl Table {
         let hint = format!("{LOG_FOLDER}/{LAST_CHECKPOINT}");
         self.files.write(&hint, &last).map_err(|e| self.io("write", &hint, e))?;
         Ok(version)
+    }
+
+    /// Columns of the table, as far as it is known, that this version of the program does not know. It adds rows all the same;
+    /// but it must not write rows anew that may hold them.
+    pub(crate) fn unknown_columns(&self) -> Vec<String> {
+        let guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        delta::unknown_columns(guard.state.metadata.as_ref(), &self.spec().schema)
     }
 
     /// Replaces the state by that of the newest checkpoint, if it is newer. Returns the first version after it.

@@ -41,7 +41,7 @@ struct StoredRow {
 /// Verifies table `events`.
 ///
 /// # Errors
-/// When the table cannot be read; what does not hold is in the report.
+/// When the table cannot be read, or has columns that only a newer version knows; what does not hold is in the report.
 pub async fn verify(lake: &Lake) -> Result<Report, LakeError> {
     let table = events::open(lake)?;
     let mut report = Report::default();
@@ -49,6 +49,12 @@ pub async fn verify(lake: &Lake) -> Result<Report, LakeError> {
     check_end(lake, latest, &mut report)?;
     if latest.is_none() {
         return Ok(report);
+    }
+    // A leaf goes over all columns.
+    if let [name, ..] = &table.unknown_columns()[..] {
+        let what =
+            format!("column `{name}` was added by a newer version of vialog, which this one does not know; verify the lake with that one");
+        return Err(LakeError::Unsupported(what));
     }
     let mut batches = stored_rows(lake, &table, &mut report).await;
     let mut ends: BTreeMap<(String, String, i32), i64> = BTreeMap::new();

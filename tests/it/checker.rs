@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
 use crate::exactly_once::tool_call;
-use crate::support::{copy_of, query, summary, vialog};
+use crate::support::{binary, copy_of, query, summary};
 
 /// What a lake of ToolHive calls must hold.
 #[derive(Debug, Clone)]
@@ -32,12 +33,12 @@ impl<'a> Expected<'a> {
 /// Fails when the lake holds anything else.
 #[track_caller]
 pub(crate) fn check(lake: &Path, expected: &Expected) {
-    let found = faults(lake, expected);
+    let found = faults(&binary(), lake, expected);
     assert!(found.is_empty(), "{found:?}");
 }
 
-/// What is wrong with a lake.
-fn faults(lake: &Path, expected: &Expected) -> Vec<String> {
+/// What is wrong with a lake, by this binary.
+pub(crate) fn faults(program: &Path, lake: &Path, expected: &Expected) -> Vec<String> {
     let mut found = Vec::new();
     let ids: Vec<String> =
         query(lake, "SELECT event_id FROM events").iter().map(|row| row["event_id"].as_str().unwrap().to_owned()).collect();
@@ -52,11 +53,14 @@ fn faults(lake: &Path, expected: &Expected) -> Vec<String> {
         }
     }
     // The view hides what is there twice; this counts rows as they are stored, and holds them against the seals.
-    let output = vialog(&["verify", lake.to_str().unwrap(), "--format", "json"]);
+    let mut command = Command::new(program);
+    let output = command.args(["verify", lake.to_str().unwrap(), "--format", "json"]).stdin(Stdio::null()).output().unwrap();
     let lines: Vec<Value> = String::from_utf8(output.stdout).unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
     found.extend(lines.iter().filter_map(|line| line["fault"].as_str().map(str::to_owned)));
     let rows = expected.ids.len() as u64 + expected.rejections;
-    let Some(report) = lines.iter().find(|line| line["rows"].is_u64()) else { return [found, vec!["no report".into()]].concat() };
+    let Some(report) = lines.iter().find(|line| line["rows"].is_u64()) else {
+        return [found, vec![format!("no report: {}", String::from_utf8_lossy(&output.stderr))]].concat();
+    };
     if (report["rows"].as_u64(), report["offsets"].as_u64()) != (Some(rows), Some(expected.offsets)) {
         found.push(format!("{rows} rows and {} offsets are due: {report}", expected.offsets));
     }
@@ -109,7 +113,7 @@ fn added(actions: &[Value]) -> Value {
 
 #[track_caller]
 fn found(lake: &Path, said: &[&str]) {
-    let found = faults(lake, &Expected::calls("one", 20));
+    let found = faults(&binary(), lake, &Expected::calls("one", 20));
     for said in said {
         assert!(found.iter().any(|fault| fault.contains(said)), "{said} is not in {found:?}");
     }
@@ -126,7 +130,7 @@ fn the_checker_finds_an_event_that_is_not_there_and_one_that_nobody_sent() {
     let mut expected = Expected::calls("one", 20);
     expected.ids.remove(&3);
     expected.ids.insert(77);
-    let found = faults(&sound.lake, &expected);
+    let found = faults(&binary(), &sound.lake, &expected);
     assert_eq!(found, ["missing: [\"toolhive:one:audit:id-77\"]", "not sent: [\"toolhive:one:audit:id-3\"]"]);
 }
 

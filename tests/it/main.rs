@@ -25,4 +25,5 @@ mod real_kafka_scene;
 mod real_kafka_topics;
 mod service;
 mod support;
+mod two_versions;
 mod upkeep_faults;

@@ -302,17 +302,18 @@ async fn maintain(args: &MaintainArgs) -> Result<ExitCode> {
         match args.format {
             Output::Json => {
                 tell::object(&json!({ "table": due.table, "version": due.version, "files": due.files, "mergeable": due.mergeable,
-                "uncheckpointed": due.uncheckpointed, "old_commits": due.old_commits, "orphans": due.orphans }))?
+                "uncheckpointed": due.uncheckpointed, "old_commits": due.old_commits, "orphans": due.orphans, "not_merged": due.not_merged }))?
             }
             Output::Text => tell::line(&format!(
-                "{:<18} version {:>6}, {:>5} files; due: merge {} files, checkpoint after {} commits, remove {} old commit files and {} unused files",
+                "{:<18} version {:>6}, {:>5} files; due: merge {} files, checkpoint after {} commits, remove {} old commit files and {} unused files{}",
                 due.table,
                 due.version.unwrap_or(0),
                 due.files,
                 due.mergeable,
                 due.uncheckpointed,
                 due.old_commits,
-                due.orphans
+                due.orphans,
+                due.not_merged.map(|why| format!("; {why}")).unwrap_or_default()
             ))?,
         }
     }

@@ -1,0 +1,126 @@
+//! One lake written by two versions of the program, in turn and at once. The other version is a binary that
+//! `VIALOG_TEST_OTHER_BINARY` names (docs/benchmarks.md says how one with another column is made); without it the tests are
+//! skipped. `lake/src/upkeep_test.rs` holds the same for two handles of one process.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use ingest::embedded::EmbeddedBroker;
+use ingest::produce::{Outgoing, Producer};
+
+use crate::checker::{Expected, faults};
+use crate::exactly_once::{EMBEDDED_GROUP_TIMES, tool_call};
+use crate::support::{binary, number, skip, write_config};
+
+const TOPIC: &str = "toolhive.audit";
+
+fn other(test: &str) -> Option<PathBuf> {
+    let named = std::env::var_os("VIALOG_TEST_OTHER_BINARY").map(PathBuf::from);
+    if named.is_none() {
+        skip(test, "no binary of another version (VIALOG_TEST_OTHER_BINARY is not set)");
+    }
+    named
+}
+
+struct Scene {
+    broker: EmbeddedBroker,
+    _folder: tempfile::TempDir,
+    config: String,
+    lake: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let broker = EmbeddedBroker::start(&[TOPIC], 2).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let config = write_config(folder.path(), &broker.brokers(), &[(TOPIC, "toolhive")], EMBEDDED_GROUP_TIMES);
+        let lake = folder.path().join("lake");
+        Self { broker, _folder: folder, config: config.to_str().unwrap().to_owned(), lake }
+    }
+
+    fn produce(&self, ids: std::ops::Range<u64>) {
+        let producer = Producer::new(&self.broker.brokers(), &std::collections::BTreeMap::new()).unwrap();
+        for id in ids {
+            let (payload, partition) = (tool_call(id), Some(i32::try_from(id % 2).unwrap()));
+            producer.send(&Outgoing { topic: TOPIC, partition, payload: Some(payload.as_bytes()), ..Outgoing::default() }).unwrap();
+        }
+        producer.flush().unwrap();
+    }
+
+    /// The newer of the two confirms the law; the older one may say that it cannot.
+    fn check(&self, other: &Path, produced: u64) {
+        let found = [&binary(), other].map(|program| faults(program, &self.lake, &Expected::calls(TOPIC, produced)));
+        assert!(found.iter().any(Vec::is_empty), "{found:?}");
+        let cannot = |fault: &String| fault.contains("which this one does not know; verify the lake with that one");
+        assert!(found.iter().all(|found| found.is_empty() || found.iter().all(cannot)), "{found:?}");
+    }
+}
+
+fn run(program: &Path, args: &[&str]) -> Output {
+    Command::new(program).args(args).env("RUST_LOG", "warn").stdin(Stdio::null()).output().unwrap()
+}
+
+#[track_caller]
+fn succeeds(program: &Path, args: &[&str]) {
+    let output = run(program, args);
+    assert!(output.status.success(), "{}: {args:?}: {}", program.display(), String::from_utf8_lossy(&output.stderr));
+}
+
+#[test]
+fn two_versions_that_take_turns_and_keep_house_lose_and_double_nothing() {
+    let Some(other) = other("two_versions_that_take_turns_and_keep_house_lose_and_double_nothing") else { return };
+    let scene = Scene::new();
+    let lake = scene.lake.to_str().unwrap();
+    let mut produced = 0;
+    for round in 0..24 {
+        let program = if round % 2 == 0 { &other } else { &binary() };
+        scene.produce(produced..produced + 25);
+        produced += 25;
+        succeeds(program, &["ingest", "--config", &scene.config, "--once"]);
+        assert_eq!(number(&scene.lake, "SELECT count(*) FROM events"), i64::try_from(produced).unwrap());
+    }
+    scene.check(&other, produced);
+    // Files of both become one, first by the one and then, after more of them, by the other.
+    for (program, more) in [(&other, 20), (&binary(), 0)] {
+        succeeds(program, &["maintain", "--lake", lake, "--apply"]);
+        scene.check(&other, produced);
+        for _ in 0..more {
+            scene.produce(produced..produced + 5);
+            produced += 5;
+            succeeds(&binary(), &["ingest", "--config", &scene.config, "--once"]);
+        }
+    }
+    succeeds(&other, &["detect", "--lake", lake, "--once"]);
+    succeeds(&binary(), &["detect", "--lake", lake, "--once"]);
+    scene.check(&other, produced);
+}
+
+#[test]
+fn two_versions_that_run_at_once_lose_and_double_nothing() {
+    let Some(other) = other("two_versions_that_run_at_once_lose_and_double_nothing") else { return };
+    let scene = Scene::new();
+    let start = |program: &Path| {
+        let mut command = Command::new(program);
+        command.args(["ingest", "--config", &scene.config]).env("RUST_LOG", "error").stdin(Stdio::null()).stdout(Stdio::null());
+        command.spawn().unwrap()
+    };
+    let mut workers = [start(&other), start(&binary())];
+    let mut produced = 0;
+    for round in 0..60 {
+        scene.produce(produced..produced + 20);
+        produced += 20;
+        std::thread::sleep(std::time::Duration::from_millis(200));
+        if round % 20 == 19 {
+            let victim = &mut workers[usize::from(round == 39)];
+            victim.kill().unwrap();
+            victim.wait().unwrap();
+            *victim = if round == 39 { start(&other) } else { start(&binary()) };
+        }
+    }
+    for worker in &mut workers {
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+    }
+    succeeds(&other, &["ingest", "--config", &scene.config, "--once"]);
+    scene.check(&other, produced);
+}
