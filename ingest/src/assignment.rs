@@ -51,6 +51,8 @@ pub(crate) fn client_config(config: &WorkerConfig) -> ClientConfig {
         ("message.max.bytes", "33554432"),
         ("receive.message.max.bytes", "134217728"),
         ("topic.metadata.refresh.interval.ms", "30000"),
+        // A broker that is back is asked within two seconds, not ten.
+        ("reconnect.backoff.max.ms", "2000"),
     ] {
         client.set(key, value);
     }

@@ -3,9 +3,12 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use ingest::embedded::EmbeddedBroker;
+use ingest::produce::{Outgoing, Producer};
 use serde_json::Value;
 
-use crate::support::{binary, repository, skip, summary, vialog};
+use crate::exactly_once::{EMBEDDED_GROUP_TIMES, tool_call};
+use crate::support::{binary, repository, skip, summary, vialog, write_config};
 
 /// A lake of its own in the bucket that the environment names, and its key file; none where no store runs.
 fn lake(test: &str, folder: &Path) -> Option<[String; 4]> {
@@ -80,6 +83,32 @@ fn writers_that_race_in_a_bucket_lose_and_double_nothing() {
     assert_eq!(count(&lake, "SELECT count(DISTINCT event_id) FROM events"), 8 * 20);
     assert_eq!(count(&lake, "SELECT count(*) FROM events"), 8 * 20);
     assert_verified(&lake);
+}
+
+#[test]
+fn a_commit_to_a_bucket_whose_reply_is_lost_is_not_written_twice() {
+    const TOPIC: &str = "toolhive.audit";
+    let folder = tempfile::tempdir().unwrap();
+    let Some(lake) = lake("a_commit_to_a_bucket_whose_reply_is_lost_is_not_written_twice", folder.path()) else { return };
+    let broker = EmbeddedBroker::start(&[TOPIC], 1).unwrap();
+    let config = write_config(folder.path(), &broker.brokers(), &[(TOPIC, "toolhive")], EMBEDDED_GROUP_TIMES);
+    let local = folder.path().join("lake");
+    let text = std::fs::read_to_string(&config).unwrap();
+    std::fs::write(&config, text.replace(local.to_str().unwrap(), &lake[1])).unwrap();
+    let producer = Producer::new(&broker.brokers(), &std::collections::BTreeMap::new()).unwrap();
+    for id in 0..100 {
+        let payload = tool_call(id);
+        producer.send(&Outgoing { topic: TOPIC, partition: Some(0), payload: Some(payload.as_bytes()), ..Outgoing::default() }).unwrap();
+    }
+    producer.flush().unwrap();
+    let mut command = Command::new(binary());
+    command.args(["ingest", "--config", config.to_str().unwrap(), "--once", "--key-file", &lake[3], "--fault", "lost-reply:2"]);
+    let output = command.env("RUST_LOG", "warn").stdin(Stdio::null()).output().unwrap();
+    let log = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && log.contains("a reply was lost"), "{log}");
+    assert_eq!(count(&lake, "SELECT count(*) FROM events"), 100);
+    let report = summary(&["verify", &lake[1], "--key-file", &lake[3], "--format", "json"]);
+    assert_eq!((report["rows"].as_u64(), report["offsets"].as_u64()), (Some(100), Some(100)), "{report}");
 }
 
 #[test]

@@ -1,0 +1,24 @@
+#!/usr/bin/env bash
+# The tests of faults that need a real Apache Kafka, or a binary of another version. Starts Kafka if none answers.
+#
+#   tests/faults.sh                      what the gate runs
+#   VIALOG_TEST_LONG=1 tests/faults.sh   every test of faults, the long ones too (a broker that is gone for a minute), and
+#                                        what a commit costs as commits grow to 10,000; this is `./dev faults`
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/.."
+export KAFKA_PORT=${KAFKA_PORT:-29092}
+export VIALOG_TEST_KAFKA=127.0.0.1:$KAFKA_PORT
+started=0
+trap '[ $started = 0 ] || tests/peers/kafka.sh down' EXIT
+(exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") 2>/dev/null || { tests/peers/kafka.sh up; started=1; }
+filters=(real_kafka)
+[ -z "${VIALOG_TEST_LONG:-}" ] || filters+=(faults checker exactly_once hostile)
+# One at a time: some of them stop the broker.
+cargo test --workspace --test it -- --nocapture --test-threads=1 "${filters[@]}"
+
+# A lake that two versions of the program write: this one, and one with a column more.
+other=${XDG_CACHE_HOME:-$HOME/.cache}/vialog/vialog-next
+mkdir -p "$(dirname "$other")"
+tests/peers/next_version.sh "$other"
+VIALOG_TEST_OTHER_BINARY=$other cargo test --workspace --test it -- --nocapture two_versions
+[ -z "${VIALOG_TEST_LONG:-}" ] || cargo run --release -p lake --example commit_cost
