@@ -103,8 +103,8 @@ fn two_versions_that_run_at_once_lose_and_double_nothing() {
     let scene = Scene::new();
     let start = |program: &Path| {
         let mut command = Command::new(program);
-        command.args(["ingest", "--config", &scene.config]).env("RUST_LOG", "error").stdin(Stdio::null()).stdout(Stdio::null());
-        command.spawn().unwrap()
+        command.args(["ingest", "--config", &scene.config]).env("RUST_LOG", "off").stdin(Stdio::null());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     };
     let mut workers = [start(&other), start(&binary())];
     let mut produced = 0;

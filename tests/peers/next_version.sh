@@ -23,7 +23,7 @@ edit() { # FILE, the line before which the new one stands, the new one
 edit schemas/src/columns.rs 'sensitive map ext:' '    plain text next_thing: "A column of the next version.";'
 edit schemas/src/decode.rs 'row.row_kind = Some(EVENT.into());' '        row.next_thing = Some("next".into());'
 
-kept=$work/vialog
+kept=$target/next-version-kept
 [ ! -e "$target/debug/vialog" ] || cp -p "$target/debug/vialog" "$kept"
 (cd "$work" && CARGO_TARGET_DIR=$target cargo build -q --workspace --bins)
 mv "$target/debug/vialog" "$out"
