@@ -10,7 +10,7 @@ export KAFKA_PORT=${KAFKA_PORT:-29092}
 export VIALOG_TEST_KAFKA=127.0.0.1:$KAFKA_PORT
 started=0
 trap '[ $started = 0 ] || tests/peers/kafka.sh down' EXIT
-(exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") 2>/dev/null || { tests/peers/kafka.sh up; started=1; }
+(exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") 2>/dev/null || { started=1; tests/peers/kafka.sh up; }
 filters=(real_kafka)
 [ -z "${VIALOG_TEST_LONG:-}" ] || filters+=(faults checker exactly_once hostile)
 # One at a time: some of them stop the broker.

@@ -201,11 +201,13 @@ fn merge_groups(files: Vec<TableFile>, limit: Option<u64>) -> Vec<Vec<TableFile>
 /// Merges one group of small files, if there is one. Returns how many files became one.
 async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) -> Result<Option<usize>, LakeError> {
     let version = table.refresh()?;
+    let limit = merge_limit(lake, name, version)?;
+    // The files first: a column that came with one of them is then known to the table.
+    let files = table.data_files();
     if !table.unknown_columns().is_empty() {
         return Ok(None);
     }
-    let limit = merge_limit(lake, name, version)?;
-    let Some(group) = merge_groups(table.data_files(), limit).into_iter().next() else { return Ok(None) };
+    let Some(group) = merge_groups(files, limit).into_iter().next() else { return Ok(None) };
     let number = table.recorded(COMPACT_TXN).unwrap_or(-1);
     let adds: Vec<_> = group.iter().map(|f| f.add.clone()).collect();
     let read = snapshot::read_without(table, adds, table.spec().partition_columns).await;

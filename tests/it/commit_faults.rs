@@ -132,8 +132,11 @@ fn a_worker_asked_to_end_in_mid_flush_ends_that_flush_and_ends_well() {
     // The first commit makes the table, the second is the batch.
     let mut worker = start_worker_with(&scene.config, &["--fault", "slow-commit:2"]);
     wait_for_slow_commit(&scene.lake(), 1);
+    // However slow the machine is, the commit waits until it was looked for.
+    signal(&worker, "STOP");
     assert_eq!(number_of_events(&scene), 0, "nothing is committed yet");
     signal(&worker, "TERM");
+    signal(&worker, "CONT");
     assert!(worker.wait().unwrap().success(), "it ends well");
     let committed = number_of_events(&scene);
     assert!(committed > 0, "the flush that was on its way was ended");

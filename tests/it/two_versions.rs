@@ -81,7 +81,7 @@ fn two_versions_that_take_turns_and_keep_house_lose_and_double_nothing() {
         imported += 10;
         imported
     };
-    // Files of both become one, first by the one and then, after more of them, by the other.
+    // Maintained first by the one and then by the other; the one that does not know all columns leaves the files as they are.
     for first in [&other, &binary()] {
         let imports = (0..20).map(|round| if round % 2 == 0 { import(&other) } else { import(&binary()) });
         let produced = imports.last().unwrap();
