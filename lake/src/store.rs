@@ -138,7 +138,12 @@ impl Files for Store {
                 if kind.is_dir() && name != crate::layout::LOG_FOLDER {
                     folders.push(path);
                 } else if kind.is_file() {
-                    let changed = fs::metadata(&path)?.modified()?.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+                    // A writer gives its temporary file its name meanwhile, or another maintainer removes what is old.
+                    let changed = match fs::metadata(&path) {
+                        Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                        metadata => metadata?.modified()?,
+                    };
+                    let changed = changed.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
                     found.push((name, i64::try_from(changed.as_millis()).unwrap_or(i64::MAX)));
                 }
             }
