@@ -11,6 +11,7 @@ export VIALOG_TEST_KAFKA=127.0.0.1:$KAFKA_PORT
 started=0
 trap '[ $started = 0 ] || tests/peers/kafka.sh down' EXIT
 (exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") 2>/dev/null || { started=1; tests/peers/kafka.sh up; }
+cargo build --workspace
 filters=(real_kafka)
 [ -z "${VIALOG_TEST_LONG:-}" ] || filters+=(faults checker exactly_once hostile)
 # One at a time: some of them stop the broker.

@@ -368,7 +368,7 @@ impl Worker<'_> {
 }
 
 /// Sleeps, and not on when the process is asked to end.
-fn sleep_unless(stop: &AtomicBool, wait: Duration) {
+pub fn sleep_unless(stop: &AtomicBool, wait: Duration) {
     let until = Instant::now() + wait;
     while !stop.load(Ordering::Relaxed) && Instant::now() < until {
         std::thread::sleep(POLL);

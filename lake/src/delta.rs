@@ -215,8 +215,7 @@ pub(crate) fn create_actions(id: &str, schema: &Schema, partition_columns: &[&st
 /// a binary that does not know them leaves them alone.
 pub(crate) fn added_columns(metadata: Option<&Value>, schema: &Schema) -> Result<Option<Action>, LakeError> {
     let Some(metadata) = metadata else { return Ok(None) };
-    let text = metadata.get("schemaString").and_then(Value::as_str).unwrap_or("{}");
-    let mut stored: Value = serde_json::from_str(text).map_err(|e| LakeError::DamagedCommit { version: 0, what: e.to_string() })?;
+    let mut stored = stored_schema(metadata)?;
     let Some(fields) = stored.get_mut("fields").and_then(Value::as_array_mut) else { return Ok(None) };
     let before = fields.len();
     for field in schema.fields() {
@@ -241,11 +240,15 @@ pub(crate) fn added_columns(metadata: Option<&Value>, schema: &Schema) -> Result
 }
 
 /// Columns that the metadata names and this schema does not: those of a newer version of the program.
-pub(crate) fn unknown_columns(metadata: Option<&Value>, schema: &Schema) -> Vec<String> {
-    let text = metadata.and_then(|m| m.get("schemaString")).and_then(Value::as_str).unwrap_or("{}");
-    let stored: Value = serde_json::from_str(text).unwrap_or_default();
+pub(crate) fn unknown_columns(metadata: Option<&Value>, schema: &Schema) -> Result<Vec<String>, LakeError> {
+    let stored = metadata.map(stored_schema).transpose()?.unwrap_or_default();
     let names = stored["fields"].as_array().into_iter().flatten().filter_map(|field| field["name"].as_str());
-    names.filter(|name| schema.column_with_name(name).is_none()).map(str::to_owned).collect()
+    Ok(names.filter(|name| schema.column_with_name(name).is_none()).map(str::to_owned).collect())
+}
+
+fn stored_schema(metadata: &Value) -> Result<Value, LakeError> {
+    let text = metadata.get("schemaString").and_then(Value::as_str).unwrap_or("{}");
+    serde_json::from_str(text).map_err(|e| LakeError::DamagedCommit { version: 0, what: e.to_string() })
 }
 
 fn delta_field(field: &Field) -> Value {

@@ -173,7 +173,7 @@ impl Lake {
         })
     }
 
-    /// The same lake, of which one table fails once.
+    /// The same lake, of which one table fails once in each handle of it, and each opening gives another handle.
     #[cfg(debug_assertions)]
     #[must_use]
     pub fn with_fault(self, fault: Option<faults::Fault>) -> Self {

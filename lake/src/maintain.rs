@@ -67,18 +67,20 @@ pub fn plan(lake: &Lake, now_ms: i64) -> Result<Vec<Maintenance>, LakeError> {
 
 fn plan_table(lake: &Lake, name: TableName, table: &Table, now_ms: i64) -> Result<Maintenance, LakeError> {
     let version = table.refresh()?;
-    let limit = merge_limit(lake, name, version)?;
-    let groups = merge_groups(table.data_files(), limit);
+    let (mergeable, not_merged) = match merges_due(lake, name, table)? {
+        Due::Groups(groups) => (groups.iter().map(Vec::len).sum(), None),
+        Due::LeftAlone(why) => (0, Some(why)),
+    };
     let checkpoint = table.last_checkpoint()?;
     Ok(Maintenance {
         table: name.as_str(),
         version,
         files: table.data_files().len(),
-        mergeable: groups.iter().map(Vec::len).sum(),
+        mergeable,
         uncheckpointed: version.map_or(0, |v| v - checkpoint.unwrap_or(0)),
         old_commits: table.commits_before(commits_limit(lake, name, checkpoint)?)?.len(),
         orphans: table.orphans(now_ms)?.len(),
-        not_merged: not_merged(table),
+        not_merged,
     })
 }
 
@@ -90,11 +92,12 @@ pub async fn run(lake: &Lake, now_ms: i64, progress: &dyn Fn(&str)) -> Result<()
     seals::advance(lake, now_ms)?;
     for (name, table) in tables(lake)? {
         let Some(version) = table.refresh()? else { continue };
-        if let Some(reason) = not_merged(&table) {
-            progress(&format!("{}: {reason}", name.as_str()));
-        }
-        while let Some(merged) = merge_once(lake, name, &table, now_ms).await? {
-            progress(&format!("{}: merged {merged} files into one", name.as_str()));
+        loop {
+            match merge_once(lake, name, &table, now_ms).await? {
+                Merged::Files(merged) => progress(&format!("{}: merged {merged} files into one", name.as_str())),
+                Merged::LeftAlone(why) => break progress(&format!("{}: {why}", name.as_str())),
+                Merged::Nothing => break,
+            }
         }
         if table.last_checkpoint()?.is_none_or(|last| last < version) {
             let at = table.checkpoint()?;
@@ -166,12 +169,25 @@ fn commits_limit(lake: &Lake, name: TableName, checkpoint: Option<u64>) -> Resul
     Ok(kept.min(passed).min(seals::cursor(&seals::open(lake)?).unwrap_or(0)))
 }
 
-/// Why files of a table are left as they are.
-fn not_merged(table: &Table) -> Option<String> {
-    let unknown = table.unknown_columns();
+/// What there is to merge in a table.
+enum Due {
+    /// Groups of small files.
+    Groups(Vec<Vec<TableFile>>),
+    /// Nothing, whatever there is, and why.
+    LeftAlone(String),
+}
+
+fn merges_due(lake: &Lake, name: TableName, table: &Table) -> Result<Due, LakeError> {
+    let limit = merge_limit(lake, name, table.refresh()?)?;
+    // The files first: a column that came with one of them is then known to the table.
+    let files = table.data_files();
+    let unknown = table.unknown_columns()?;
+    if unknown.is_empty() {
+        return Ok(Due::Groups(merge_groups(files, limit)));
+    }
     let names = unknown.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
-    (!unknown.is_empty())
-        .then(|| format!("files are not merged, for a newer version of vialog has added {names}; maintain the lake with that one"))
+    let why = format!("files are not merged, for a newer version of vialog has added {names}; maintain the lake with that one");
+    Ok(Due::LeftAlone(why))
 }
 
 /// Small files by partition, oldest first, as many as make one merge worth it.
@@ -198,22 +214,29 @@ fn merge_groups(files: Vec<TableFile>, limit: Option<u64>) -> Vec<Vec<TableFile>
     groups
 }
 
-/// Merges one group of small files, if there is one. Returns how many files became one.
-async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) -> Result<Option<usize>, LakeError> {
-    let version = table.refresh()?;
-    let limit = merge_limit(lake, name, version)?;
-    // The files first: a column that came with one of them is then known to the table.
-    let files = table.data_files();
-    if !table.unknown_columns().is_empty() {
-        return Ok(None);
-    }
-    let Some(group) = merge_groups(files, limit).into_iter().next() else { return Ok(None) };
+/// What became of one merge.
+enum Merged {
+    /// So many files are one.
+    Files(usize),
+    /// There was none to do, or another maintainer did it.
+    Nothing,
+    /// None may be done, and why.
+    LeftAlone(String),
+}
+
+/// Merges one group of small files, if there is one.
+async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) -> Result<Merged, LakeError> {
+    let group = match merges_due(lake, name, table)? {
+        Due::LeftAlone(why) => return Ok(Merged::LeftAlone(why)),
+        Due::Groups(groups) => groups.into_iter().next(),
+    };
+    let Some(group) = group else { return Ok(Merged::Nothing) };
     let number = table.recorded(COMPACT_TXN).unwrap_or(-1);
     let adds: Vec<_> = group.iter().map(|f| f.add.clone()).collect();
     let read = snapshot::read_without(table, adds, table.spec().partition_columns).await;
     let batches = read.map_err(|e| LakeError::Rows(Box::new(e)))?;
     if batches.iter().all(|batch| batch.num_rows() == 0) {
-        return Ok(None);
+        return Ok(Merged::Nothing);
     }
     let (bytes, stats) = file_rows::encode(&batches, table.spec().stats_columns)?;
     let partition: Vec<(String, String)> =
@@ -238,7 +261,8 @@ async fn merge_once(lake: &Lake, name: TableName, table: &Table, now_ms: i64) ->
         }),
         now_ms,
     };
-    Ok(matches!(table.commit(&request)?, CommitOutcome::Committed { .. }).then_some(group.len()))
+    let is_done = matches!(table.commit(&request)?, CommitOutcome::Committed { .. });
+    Ok(if is_done { Merged::Files(group.len()) } else { Merged::Nothing })
 }
 
 /// How many rows, and a sum of their hashes: the same rows in any order give the same. Rows of `events` give what their leaf

@@ -47,7 +47,10 @@ impl Table {
 
     /// Columns of the table, as far as it is known, that this version of the program does not know. It adds rows all the same;
     /// but it must not write rows anew that may hold them.
-    pub(crate) fn unknown_columns(&self) -> Vec<String> {
+    ///
+    /// # Errors
+    /// When the table's schema cannot be read.
+    pub(crate) fn unknown_columns(&self) -> Result<Vec<String>, LakeError> {
         let guard = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         delta::unknown_columns(guard.state.metadata.as_ref(), &self.spec().schema)
     }

@@ -51,7 +51,7 @@ pub async fn verify(lake: &Lake) -> Result<Report, LakeError> {
         return Ok(report);
     }
     // A leaf goes over all columns.
-    if let [name, ..] = &table.unknown_columns()[..] {
+    if let [name, ..] = &table.unknown_columns()?[..] {
         let what =
             format!("column `{name}` was added by a newer version of vialog, which this one does not know; verify the lake with that one");
         return Err(LakeError::Unsupported(what));

@@ -4,10 +4,10 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
 use ingest::embedded::EmbeddedBroker;
-use ingest::produce::{Outgoing, Producer};
 use serde_json::Value;
 
-use crate::exactly_once::{EMBEDDED_GROUP_TIMES, tool_call};
+use crate::calls;
+use crate::exactly_once::EMBEDDED_GROUP_TIMES;
 use crate::support::{binary, repository, skip, summary, vialog, write_config};
 
 /// A lake of its own in the bucket that the environment names, and its key file; none where no store runs.
@@ -95,12 +95,7 @@ fn a_commit_to_a_bucket_whose_reply_is_lost_is_not_written_twice() {
     let local = folder.path().join("lake");
     let text = std::fs::read_to_string(&config).unwrap();
     std::fs::write(&config, text.replace(local.to_str().unwrap(), &lake[1])).unwrap();
-    let producer = Producer::new(&broker.brokers(), &std::collections::BTreeMap::new()).unwrap();
-    for id in 0..100 {
-        let payload = tool_call(id);
-        producer.send(&Outgoing { topic: TOPIC, partition: Some(0), payload: Some(payload.as_bytes()), ..Outgoing::default() }).unwrap();
-    }
-    producer.flush().unwrap();
+    calls::produce(&broker.brokers(), TOPIC, 1, 0..100);
     let mut command = Command::new(binary());
     command.args(["ingest", "--config", config.to_str().unwrap(), "--once", "--key-file", &lake[3], "--fault", "lost-reply:2"]);
     let output = command.env("RUST_LOG", "warn").stdin(Stdio::null()).output().unwrap();

@@ -7,8 +7,8 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::exactly_once::tool_call;
-use crate::support::{binary, copy_of, query, summary};
+use crate::calls::import_calls;
+use crate::support::{binary, copy_of, query};
 
 /// What a lake of ToolHive calls must hold.
 #[derive(Debug, Clone)]
@@ -77,17 +77,10 @@ impl Sound {
     fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let lake = folder.path().join("lake");
-        import(&lake, 0..10);
-        import(&lake, 10..20);
+        import_calls(&lake, "one", 0..10);
+        import_calls(&lake, "one", 10..20);
         Self { _folder: folder, lake }
     }
-}
-
-fn import(lake: &Path, ids: std::ops::Range<u64>) {
-    let file = lake.with_file_name(format!("{}.jsonl", ids.start));
-    std::fs::write(&file, ids.map(tool_call).collect::<Vec<_>>().join("\n")).unwrap();
-    let (lake, file) = (lake.to_str().unwrap(), file.to_str().unwrap());
-    summary(&["import", "--lake", lake, "--adapter", "toolhive", "--instance", "one", "--format", "json", file]);
 }
 
 fn log_of(lake: &Path) -> PathBuf {
@@ -161,7 +154,7 @@ fn the_checker_finds_rows_that_no_seal_covers() {
     // What a third batch would have added, in a lake that has no such batch.
     let sound = Sound::new();
     let (_folder, copy) = copy_of(&sound.lake);
-    import(&copy, 20..30);
+    import_calls(&copy, "one", 20..30);
     let (actions, next) = last_commit(&copy);
     let action = added(&actions);
     let path = action["add"]["path"].as_str().unwrap();

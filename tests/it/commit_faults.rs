@@ -7,42 +7,38 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ingest::embedded::EmbeddedBroker;
-use ingest::produce::{Outgoing, Producer};
 
+use crate::calls::{self, COMMITTED, file_of_calls, import_args};
 use crate::checker::{Expected, check};
-use crate::exactly_once::{EMBEDDED_GROUP_TIMES, tool_call};
+use crate::exactly_once::EMBEDDED_GROUP_TIMES;
 use crate::support::{
-    binary, number, signal, skip, start_worker, start_worker_with, summary, vialog, wait_for, wait_for_log, wait_for_slow_commit,
+    binary, end_well, number, signal, skip, start_worker, start_worker_with, summary, vialog, wait_for, wait_for_log, wait_for_slow_commit,
     write_config,
 };
 
-const TOPIC: &str = "toolhive.audit";
+pub(crate) const TOPIC: &str = "toolhive.audit";
+const PARTITIONS: i32 = 2;
 
-struct Scene {
+/// A topic on an embedded broker of its own, with a configuration that reads it.
+pub(crate) struct Scene {
     broker: EmbeddedBroker,
     folder: tempfile::TempDir,
-    config: PathBuf,
+    pub(crate) config: PathBuf,
 }
 
 impl Scene {
-    fn new() -> Self {
-        let broker = EmbeddedBroker::start(&[TOPIC], 2).unwrap();
+    pub(crate) fn new() -> Self {
+        let broker = EmbeddedBroker::start(&[TOPIC], PARTITIONS).unwrap();
         let folder = tempfile::tempdir().unwrap();
         let config = write_config(folder.path(), &broker.brokers(), &[(TOPIC, "toolhive")], EMBEDDED_GROUP_TIMES);
         Self { broker, folder, config }
     }
 
-    fn produce(&self, ids: std::ops::Range<u64>) {
-        let producer = Producer::new(&self.broker.brokers(), &std::collections::BTreeMap::new()).unwrap();
-        for id in ids {
-            let payload = tool_call(id);
-            let partition = Some(i32::try_from(id % 2).unwrap());
-            producer.send(&Outgoing { topic: TOPIC, partition, payload: Some(payload.as_bytes()), ..Outgoing::default() }).unwrap();
-        }
-        producer.flush().unwrap();
+    pub(crate) fn produce(&self, ids: std::ops::Range<u64>) {
+        calls::produce(&self.broker.brokers(), TOPIC, PARTITIONS, ids);
     }
 
-    fn lake(&self) -> PathBuf {
+    pub(crate) fn lake(&self) -> PathBuf {
         self.folder.path().join("lake")
     }
 
@@ -134,19 +130,15 @@ fn a_worker_asked_to_end_in_mid_flush_ends_that_flush_and_ends_well() {
     wait_for_slow_commit(&scene.lake(), 1);
     // However slow the machine is, the commit waits until it was looked for.
     signal(&worker, "STOP");
-    assert_eq!(number_of_events(&scene), 0, "nothing is committed yet");
+    assert_eq!(number(&scene.lake(), COMMITTED), 0, "nothing is committed yet");
     signal(&worker, "TERM");
     signal(&worker, "CONT");
     assert!(worker.wait().unwrap().success(), "it ends well");
-    let committed = number_of_events(&scene);
+    let committed = number(&scene.lake(), COMMITTED);
     assert!(committed > 0, "the flush that was on its way was ended");
     scene.produce(200..250);
     scene.drain();
     check(&scene.lake(), &Expected::calls(TOPIC, 250));
-}
-
-fn number_of_events(scene: &Scene) -> i64 {
-    number(&scene.lake(), "SELECT count(*) FROM (SELECT event_id FROM events UNION SELECT event_id FROM events_tip)")
 }
 
 /// A small file system of its own, where this may be made.
@@ -202,8 +194,7 @@ impl DiskFault {
         assert!(self.worker.try_wait().unwrap().is_none(), "the worker gave up");
         self.disk.remount("rw,size=64m");
         wait_for(&self.scene.lake(), "SELECT count(*) FROM events", 6_000);
-        signal(&self.worker, "TERM");
-        assert!(self.worker.wait().unwrap().success());
+        end_well(&mut self.worker);
         check(&self.scene.lake(), &Expected::calls(TOPIC, 6_000));
     }
 }
@@ -242,13 +233,11 @@ fn a_clock_set_back_by_a_day_loses_nothing() {
     let scene = Scene::new();
     scene.produce(0..100);
     scene.drain();
-    let file = scene.folder.path().join("more.jsonl");
-    std::fs::write(&file, (100..200).map(tool_call).collect::<Vec<_>>().join("\n")).unwrap();
-    let (lake, file) = (scene.lake(), file.to_str().unwrap().to_owned());
+    let (lake, file) = (scene.lake(), file_of_calls(scene.folder.path(), 100..200));
     let back = Command::new("faketime")
         .args(["-f", "-1d"])
         .arg(binary())
-        .args(["import", "--lake", lake.to_str().unwrap(), "--adapter", "toolhive", "--instance", TOPIC, "--environment", "staging", &file])
+        .args(import_args(&lake, TOPIC, &file))
         .stdin(Stdio::null())
         .output()
         .unwrap();

@@ -5,6 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
+use crate::calls::{import_args, import_calls, tool_call};
 use crate::support::{binary, number, query, repository, shared, skip, summary, vialog};
 
 fn fixture(name: &str) -> String {
@@ -155,23 +156,7 @@ fn maintenance_changes_no_row_and_leaves_a_lake_that_others_read() {
     let folder = tempfile::tempdir().unwrap();
     let lake = folder.path().join("lake");
     let uri = lake.to_str().unwrap();
-    for batch in 0..40_u64 {
-        let file = folder.path().join(format!("{batch}.jsonl"));
-        let lines: Vec<String> = (batch * 10..batch * 10 + 12).map(crate::exactly_once::tool_call).collect();
-        std::fs::write(&file, lines.join("\n")).unwrap();
-        summary(&[
-            "import",
-            "--lake",
-            uri,
-            "--adapter",
-            "toolhive",
-            "--instance",
-            "maintained",
-            "--format",
-            "json",
-            file.to_str().unwrap(),
-        ]);
-    }
+    (0..40).for_each(|batch| import_calls(&lake, "maintained", batch * 10..batch * 10 + 12));
     let rows = "SELECT event_id, leaf_hash FROM events ORDER BY 1";
     let before = query(&lake, rows);
     assert_eq!(before.len(), 402);
@@ -193,11 +178,9 @@ fn maintenance_changes_no_row_and_leaves_a_lake_that_others_read() {
     assert!(verify.status.success(), "{}", String::from_utf8_lossy(&verify.stdout));
     // Goes on after it: the same file adds nothing, another one does, and what comes twice is still found.
     let file = folder.path().join("0.jsonl");
-    let again = |instance: &str| {
-        summary(&["import", "--lake", uri, "--adapter", "toolhive", "--instance", instance, "--format", "json", file.to_str().unwrap()])
-    };
+    let again = |instance: &str| summary(&import_args(&lake, instance, &file));
     assert_eq!(again("maintained")["commits"], 0);
-    std::fs::write(&file, crate::exactly_once::tool_call(5) + "\n").unwrap();
+    std::fs::write(&file, tool_call(5) + "\n").unwrap();
     assert_eq!(again("maintained")["records_duplicate"], 1);
     assert_eq!(query(&lake, rows), before);
     // With the copies, which only our views leave out: two of each ten come again, and one more.

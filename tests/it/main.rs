@@ -7,6 +7,7 @@
 
 mod acts;
 mod bucket;
+mod calls;
 mod canaries;
 mod checker;
 mod commit_faults;

@@ -9,12 +9,8 @@ use ingest::produce::{Outgoing, Producer};
 use serde_json::Value;
 
 use crate::exactly_once::{GROUP_TIMES, kill_and_check};
+use crate::real_kafka_scene::brokers;
 use crate::support::{number, query, repository, shared, skip, summary, vialog, write_config};
-
-/// Brokers of the real Kafka, when there is one.
-fn brokers() -> Option<String> {
-    std::env::var("VIALOG_TEST_KAFKA").ok()
-}
 
 fn create_topic(topic: &str, partitions: u32) {
     let script = repository().join("tests/peers/kafka.sh");
@@ -24,12 +20,7 @@ fn create_topic(topic: &str, partitions: u32) {
 
 #[test]
 fn on_real_kafka_killed_workers_lose_nothing_and_double_nothing() {
-    let Some(brokers) = brokers() else {
-        return skip(
-            "on_real_kafka_killed_workers_lose_nothing_and_double_nothing",
-            "no real Kafka (VIALOG_TEST_KAFKA is not set; .ci/run sets it)",
-        );
-    };
+    let Some(brokers) = brokers("on_real_kafka_killed_workers_lose_nothing_and_double_nothing") else { return };
     create_topic("toolhive.audit", 3);
     kill_and_check(&brokers, 26, GROUP_TIMES);
 }
@@ -75,9 +66,9 @@ fn decode_base64(text: &str) -> Vec<u8> {
 
 #[test]
 fn captured_records_of_real_peers_reconcile_with_the_offsets() {
-    let (Some(brokers), Some(samples)) = (brokers(), shared("samples/captured")) else {
-        return skip("captured_records_of_real_peers_reconcile_with_the_offsets", "needs a real Kafka and ../shared");
-    };
+    let test = "captured_records_of_real_peers_reconcile_with_the_offsets";
+    let Some(brokers) = brokers(test) else { return };
+    let Some(samples) = shared("samples/captured") else { return skip(test, "needs ../shared") };
     let producer = Producer::new(&brokers, &BTreeMap::new()).unwrap();
     let feeds = [
         ("real.toolhive", "toolhive", vec!["toolhive/kafka.jsonl"]),

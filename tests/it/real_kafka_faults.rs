@@ -7,11 +7,14 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Command};
 use std::time::Duration;
 
+use crate::calls::COMMITTED;
 use crate::checker::{Expected, check};
 use crate::commit_faults::{POINTS, at_once};
 use crate::exactly_once::random_below;
-use crate::real_kafka_scene::{Producing, Scene};
-use crate::support::{number, repository, signal, skip, start_worker, start_worker_with, wait_for, wait_for_log, wait_for_slow_commit};
+use crate::real_kafka_scene::{Scene, brokers};
+use crate::support::{
+    end_well, number, repository, signal, skip, start_worker, start_worker_with, wait_for, wait_for_log, wait_for_slow_commit,
+};
 
 #[test]
 fn a_broker_killed_in_mid_batch_and_started_again_loses_nothing() {
@@ -28,25 +31,23 @@ fn a_broker_that_is_gone_for_a_minute_loses_nothing() {
 
 fn broker_away(test: &str, how_long: Duration) {
     let Some(scene) = Scene::new(test, 3) else { return };
-    let committed = "SELECT count(*) FROM (SELECT event_id FROM events UNION SELECT event_id FROM events_tip)";
     let mut worker = start_worker(&scene.config);
-    let producing = Producing::start(&scene);
-    wait_for(&scene.lake(), committed, 300);
+    let producing = scene.producing();
+    wait_for(&scene.lake(), COMMITTED, 300);
     let kafka = |step: &str| {
         let script = repository().join("tests/peers/kafka.sh");
         assert!(Command::new(script).arg(step).status().unwrap().success());
     };
     kafka("stop");
     std::thread::sleep(how_long);
-    let before = number(&scene.lake(), committed);
+    let before = number(&scene.lake(), COMMITTED);
     kafka("start");
     // The same worker goes on by itself.
-    wait_for(&scene.lake(), committed, before + 500);
+    wait_for(&scene.lake(), COMMITTED, before + 500);
     let produced = producing.end();
-    wait_for(&scene.lake(), committed, i64::try_from(produced).unwrap());
+    wait_for(&scene.lake(), COMMITTED, i64::try_from(produced).unwrap());
     assert!(worker.try_wait().unwrap().is_none(), "the worker gave up");
-    signal(&worker, "TERM");
-    assert!(worker.wait().unwrap().success());
+    end_well(&mut worker);
     eprintln!("{test}: {before} committed when the broker came back, {produced} produced");
     check(&scene.lake(), &Expected::calls(&scene.topic, produced));
 }
@@ -54,7 +55,7 @@ fn broker_away(test: &str, how_long: Duration) {
 #[test]
 fn on_real_kafka_a_worker_killed_at_any_point_of_the_commit_loses_nothing_and_doubles_nothing() {
     let test = "on_real_kafka_a_worker_killed_at_any_point_of_the_commit_loses_nothing_and_doubles_nothing";
-    if Scene::new(test, 1).is_none() {
+    if brokers(test).is_none() {
         return;
     }
     at_once(POINTS, |point| {
@@ -85,10 +86,7 @@ fn of_two_owners_of_a_partition_the_late_one_is_refused() {
     wait_for_log(&scene.config, "another owner took some of this batch");
     scene.produce(150..200);
     wait_for(&scene.lake(), "SELECT count(*) FROM events", 200);
-    for worker in [&mut late, &mut other] {
-        signal(worker, "TERM");
-        assert!(worker.wait().unwrap().success());
-    }
+    [&mut late, &mut other].into_iter().for_each(end_well);
     check(&scene.lake(), &Expected::calls(&scene.topic, 200));
 }
 
@@ -96,14 +94,13 @@ fn of_two_owners_of_a_partition_the_late_one_is_refused() {
 #[test]
 fn a_storm_of_rebalances_and_two_owners_of_a_partition_lose_and_double_nothing() {
     let Some(scene) = Scene::new("a_storm_of_rebalances_and_two_owners_of_a_partition_lose_and_double_nothing", 6) else { return };
-    let producing = Producing::start(&scene);
+    let producing = scene.producing();
     let mut workers: Vec<Child> = (0..4).map(|_| start_worker(&scene.config)).collect();
     std::thread::sleep(Duration::from_secs(5));
     for round in 0..14 {
         let victim = &mut workers[round % 4];
         if random_below(2) == 0 {
-            signal(victim, "TERM");
-            assert!(victim.wait().unwrap().success(), "a worker that is asked to end ends well");
+            end_well(victim);
             *victim = start_worker(&scene.config);
         } else {
             // Longer than the session: its partitions get another owner, and it comes back with a batch in hand.
@@ -114,11 +111,8 @@ fn a_storm_of_rebalances_and_two_owners_of_a_partition_lose_and_double_nothing()
         std::thread::sleep(Duration::from_millis(300 + random_below(900)));
     }
     let produced = producing.end();
-    for worker in &mut workers {
-        signal(worker, "TERM");
-        assert!(worker.wait().unwrap().success());
-    }
-    let before = number(&scene.lake(), "SELECT (SELECT count(*) FROM events) + (SELECT count(*) FROM events_tip)");
+    workers.iter_mut().for_each(end_well);
+    let before = number(&scene.lake(), COMMITTED);
     let (code, rest) = scene.once();
     eprintln!("storm: {produced} produced, {before} committed in it, {} drained after", rest["records"]);
     assert_eq!((code, before > 0), (Some(0), true));

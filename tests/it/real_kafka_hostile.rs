@@ -8,7 +8,7 @@ use std::time::Duration;
 use ingest::produce::{Outgoing, Producer};
 use serde_json::{Value, json};
 
-use crate::exactly_once::tool_call;
+use crate::calls::tool_call;
 use crate::real_kafka_scene::Scene;
 use crate::support::{binary, number, query, summary};
 

@@ -1,23 +1,30 @@
-//! What the tests on a real Apache Kafka share: a topic of their own, a lake, a configuration, a producer that goes on.
+//! What the tests on a real Apache Kafka share: a topic of their own, a lake, a configuration.
 
 use std::path::PathBuf;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use futures::executor::block_on;
-use ingest::produce::{Outgoing, Producer};
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
 use rdkafka::{ClientConfig, Offset, TopicPartitionList};
 use serde_json::Value;
 
+use crate::calls::{self, Producing};
 use crate::checker::{Expected, check};
-use crate::exactly_once::{GROUP_TIMES, random_below, tool_call};
+use crate::exactly_once::{GROUP_TIMES, random_below};
 use crate::support::{skip, vialog, write_config};
 
 pub(crate) const WAIT: Duration = Duration::from_secs(20);
+
+/// Brokers of the real Kafka; `None`, and a visible skip, without one.
+pub(crate) fn brokers(test: &str) -> Option<String> {
+    let named = std::env::var("VIALOG_TEST_KAFKA").ok();
+    if named.is_none() {
+        skip(test, "no real Kafka (VIALOG_TEST_KAFKA is not set; .ci/run sets it)");
+    }
+    named
+}
 
 /// A topic of its own on the real Kafka, with a configuration that reads it.
 pub(crate) struct Scene {
@@ -35,10 +42,7 @@ impl Scene {
     }
 
     pub(crate) fn with_settings(test: &str, partitions: i32, settings: &[(&str, &str)]) -> Option<Self> {
-        let Ok(brokers) = std::env::var("VIALOG_TEST_KAFKA") else {
-            skip(test, "no real Kafka (VIALOG_TEST_KAFKA is not set; .ci/run sets it)");
-            return None;
-        };
+        let brokers = brokers(test)?;
         // New in every run, so that a broker may be kept.
         let topic = format!("faults.{test}.{:x}", random_below(u64::MAX));
         let folder = tempfile::tempdir().unwrap();
@@ -77,17 +81,13 @@ impl Scene {
         block_on(self.admin().delete_records(&list, &AdminOptions::new())).unwrap();
     }
 
-    pub(crate) fn producer(&self) -> Producer {
-        let properties = [("enable.idempotence", "true"), ("message.timeout.ms", "300000")];
-        Producer::new(&self.brokers, &properties.map(|(k, v)| (k.to_owned(), v.to_owned())).into()).unwrap()
+    pub(crate) fn produce(&self, ids: std::ops::Range<u64>) {
+        calls::produce(&self.brokers, &self.topic, self.partitions, ids);
     }
 
-    pub(crate) fn produce(&self, ids: std::ops::Range<u64>) {
-        let producer = self.producer();
-        for id in ids.clone() {
-            send(&producer, &self.topic, self.partitions, id);
-        }
-        assert_eq!(producer.flush().unwrap(), ids.end - ids.start);
+    /// A producer of calls from 0 on.
+    pub(crate) fn producing(&self) -> Producing {
+        Producing::start(&self.brokers, &self.topic, self.partitions, 0)
     }
 
     pub(crate) fn edit_config(&self, from: &str, to: &str) {
@@ -128,42 +128,7 @@ impl Scene {
     }
 }
 
-fn send(producer: &Producer, topic: &str, partitions: i32, id: u64) {
-    let payload = tool_call(id);
-    let partition = Some(i32::try_from(id % u64::try_from(partitions).unwrap()).unwrap());
-    producer.send(&Outgoing { topic, partition, payload: Some(payload.as_bytes()), ..Outgoing::default() }).unwrap();
-}
-
 /// The law for calls `0..produced`, some of them lost, beside so many rejections; and how many offsets there were in all.
 pub(crate) fn check_calls(scene: &Scene, ids: impl IntoIterator<Item = u64>, (rejections, offsets): (u64, u64)) {
     check(&scene.lake(), &Expected { instance: &scene.topic, ids: ids.into_iter().collect(), rejections, offsets });
-}
-
-/// A producer that goes on until told to end.
-pub(crate) struct Producing {
-    stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<u64>,
-}
-
-impl Producing {
-    pub(crate) fn start(scene: &Scene) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let (ended, producer, topic, partitions) = (Arc::clone(&stop), scene.producer(), scene.topic.clone(), scene.partitions);
-        let thread = std::thread::spawn(move || {
-            let mut id = 0;
-            while !ended.load(Ordering::Relaxed) {
-                send(&producer, &topic, partitions, id);
-                id += 1;
-                std::thread::sleep(Duration::from_millis(3));
-            }
-            assert_eq!(producer.flush().unwrap(), id);
-            id
-        });
-        Self { stop, thread }
-    }
-
-    pub(crate) fn end(self) -> u64 {
-        self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
-    }
 }

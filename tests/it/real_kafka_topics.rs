@@ -1,15 +1,17 @@
 //! What happens to topics on a real Apache Kafka: transactions, retention, compaction, topics made anew. Each offset is
 //! accounted for, and what is lost is a row and an alert. The checker confirms it.
 
+use std::path::Path;
+use std::process::Child;
 use std::time::{Duration, Instant};
 
 use ingest::produce::Outgoing;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
-use crate::exactly_once::tool_call;
+use crate::calls::{self, tool_call};
 use crate::real_kafka_scene::{Scene, WAIT, check_calls};
-use crate::support::{number, query, signal, start_worker, vialog, wait_for};
+use crate::support::{end_well, number, query, signal, start_worker, vialog, wait_for};
 
 #[test]
 fn transaction_markers_and_aborted_records_are_offsets_without_a_record() {
@@ -58,8 +60,7 @@ fn retention_that_overtakes_a_stopped_worker_is_a_recorded_gap_and_an_alert() {
     assert_eq!(gaps.len(), 1, "found twice, the gap is recorded once: {gaps:?}");
     assert_eq!(gaps[0]["reason_code"], "offsets_lost");
     assert!(gaps[0]["reason"].as_str().unwrap().contains("offsets 100 to 119"), "{gaps:?}");
-    assert!(vialog(&["detect", "--lake", lake.to_str().unwrap(), "--once"]).status.success());
-    assert_eq!(number(&lake, "SELECT count(*) FROM alerts WHERE severity = 'critical' AND value = 'offsets_lost'"), 1);
+    check_alert(&lake, "offsets_lost");
     scene.edit_config("[ingest]\n", "[ingest]\non_gap = \"continue\"\n");
     let (code, resumed) = scene.once();
     assert_eq!((code, resumed["records"].as_u64()), (Some(0), Some(30)), "{resumed}");
@@ -67,21 +68,33 @@ fn retention_that_overtakes_a_stopped_worker_is_a_recorded_gap_and_an_alert() {
     check_calls(&scene, (0..100).chain(120..150), (2, 151));
 }
 
+/// A worker that has committed a hundred calls and was frozen while three hundred more came, of which the first two hundred are
+/// gone.
+fn overtaken_worker(scene: &Scene) -> Child {
+    scene.produce(0..100);
+    let worker = start_worker(&scene.config);
+    wait_for(&scene.lake(), "SELECT count(*) FROM events", 100);
+    signal(&worker, "STOP");
+    scene.produce(100..400);
+    scene.delete_records_before(0, 300);
+    signal(&worker, "CONT");
+    worker
+}
+
+/// What is lost is a critical alert, once.
+#[track_caller]
+fn check_alert(lake: &Path, code: &str) {
+    assert!(vialog(&["detect", "--lake", lake.to_str().unwrap(), "--once"]).status.success());
+    assert_eq!(number(lake, &format!("SELECT count(*) FROM alerts WHERE severity = 'critical' AND value = '{code}'")), 1);
+}
+
 #[test]
 fn retention_that_overtakes_a_running_worker_is_a_recorded_gap() {
     let Some(scene) = Scene::new("retention_that_overtakes_a_running_worker_is_a_recorded_gap", 1) else { return };
     scene.edit_config("[ingest]\n", "[ingest]\non_gap = \"continue\"\n");
-    scene.produce(0..100);
-    let mut worker = start_worker(&scene.config);
-    wait_for(&scene.lake(), "SELECT count(*) FROM events", 100);
-    signal(&worker, "STOP");
-    // More than it may have asked for before it froze.
-    scene.produce(100..400);
-    scene.delete_records_before(0, 300);
-    signal(&worker, "CONT");
+    let mut worker = overtaken_worker(&scene);
     wait_for(&scene.lake(), "SELECT count(*) FROM events WHERE event_id LIKE '%-399'", 1);
-    signal(&worker, "TERM");
-    assert!(worker.wait().unwrap().success());
+    end_well(&mut worker);
     let lake = scene.lake();
     let gaps = query(&lake, "SELECT \"offset\", reason FROM rejections WHERE reason_code = 'offsets_lost'");
     assert_eq!(gaps.len(), 1, "{gaps:?}");
@@ -89,21 +102,14 @@ fn retention_that_overtakes_a_running_worker_is_a_recorded_gap() {
     let said = format!("offsets {first} to 299, were deleted by the broker before they were read; reading went on");
     assert!((100..300).contains(&first) && gaps[0]["reason"].as_str().unwrap().contains(&said), "{gaps:?}");
     check_calls(&scene, (0..first).chain(300..400), (1, 400));
-    assert!(vialog(&["detect", "--lake", lake.to_str().unwrap(), "--once"]).status.success());
-    assert_eq!(number(&lake, "SELECT count(*) FROM alerts WHERE severity = 'critical' AND value = 'offsets_lost'"), 1);
+    check_alert(&lake, "offsets_lost");
 }
 
 #[test]
 fn retention_that_overtakes_a_running_worker_stops_the_partition_where_nobody_chose_to_go_on() {
     let test = "retention_that_overtakes_a_running_worker_stops_the_partition_where_nobody_chose_to_go_on";
     let Some(scene) = Scene::new(test, 1) else { return };
-    scene.produce(0..100);
-    let mut worker = start_worker(&scene.config);
-    wait_for(&scene.lake(), "SELECT count(*) FROM events", 100);
-    signal(&worker, "STOP");
-    scene.produce(100..400);
-    scene.delete_records_before(0, 300);
-    signal(&worker, "CONT");
+    let mut worker = overtaken_worker(&scene);
     wait_for(&scene.lake(), "SELECT count(*) FROM rejections WHERE reason_code = 'offsets_lost'", 1);
     assert!(worker.try_wait().unwrap().is_none(), "a worker goes on with its other partitions");
     signal(&worker, "TERM");
@@ -129,8 +135,7 @@ fn a_topic_made_anew_stops_and_is_read_from_its_start_as_a_new_incarnation() {
     assert_eq!(scene.once().0, Some(0));
     // 20 offsets of the old one, the row of the stop, five of the new one.
     check_calls(&scene, 0..25, (1, 26));
-    assert!(vialog(&["detect", "--lake", lake.to_str().unwrap(), "--once"]).status.success());
-    assert_eq!(number(&lake, "SELECT count(*) FROM alerts WHERE severity = 'critical' AND value = 'topic_made_anew'"), 1);
+    check_alert(&lake, "topic_made_anew");
 }
 
 /// Records that a later one of the same key replaced are gone, and so are tombstones after a while: their offsets hold
@@ -142,7 +147,7 @@ fn gaps_of_a_compacted_topic_and_tombstones_are_offsets_without_a_record() {
     let settings = [&settings[..], &[("max.compaction.lag.ms", "1000")]].concat();
     let test = "gaps_of_a_compacted_topic_and_tombstones_are_offsets_without_a_record";
     let Some(scene) = Scene::with_settings(test, 1, &settings) else { return };
-    let producer = scene.producer();
+    let producer = calls::producer(&scene.brokers);
     let put = |key: &str, id: Option<u64>| {
         let payload = id.map(tool_call);
         let record = Outgoing {

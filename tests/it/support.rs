@@ -94,6 +94,13 @@ pub(crate) fn signal(process: &Child, name: &str) {
     assert!(status.success());
 }
 
+/// Asks a worker to end, which it must do well.
+#[track_caller]
+pub(crate) fn end_well(worker: &mut Child) {
+    signal(worker, "TERM");
+    assert!(worker.wait().unwrap().success(), "a worker that is asked to end ends well");
+}
+
 /// How long something may take to come that must come.
 const PATIENCE: Duration = Duration::from_secs(60);
 

@@ -7,40 +7,22 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use ingest::embedded::EmbeddedBroker;
-use ingest::produce::{Outgoing, Producer};
 use serde_json::Value;
 
+use crate::calls::{Producing, import_calls};
 use crate::checker::{Expected, check};
 use crate::commit_faults::at_once;
-use crate::exactly_once::{EMBEDDED_GROUP_TIMES, tool_call};
-use crate::support::{binary, copy_of, signal, start_worker, summary, vialog, wait_for, write_config};
+use crate::exactly_once::EMBEDDED_GROUP_TIMES;
+use crate::support::{binary, copy_of, end_well, start_worker, vialog, wait_for, write_config};
 
 /// Small files of one day from which a merge is worth it, and some.
 const BATCHES: u64 = 18;
 const CALLS: u64 = BATCHES * 10;
 
-/// A lake of many small files of one day, and a data file that nobody names and that is a day old.
+/// A lake of many small files of one day, and three data files that nobody names and that are a day old.
 fn lake_with_work_due(folder: &Path) -> std::path::PathBuf {
     let lake = folder.join("lake");
-    for batch in 0..BATCHES {
-        let file = folder.join(format!("{batch}.jsonl"));
-        std::fs::write(&file, (batch * 10..batch * 10 + 10).map(tool_call).collect::<Vec<_>>().join("\n")).unwrap();
-        let (lake, file) = (lake.to_str().unwrap(), file.to_str().unwrap());
-        summary(&[
-            "import",
-            "--lake",
-            lake,
-            "--adapter",
-            "toolhive",
-            "--instance",
-            "one",
-            "--environment",
-            "staging",
-            "--format",
-            "json",
-            file,
-        ]);
-    }
+    (0..BATCHES).for_each(|batch| import_calls(&lake, "one", batch * 10..batch * 10 + 10));
     for number in 0..3 {
         let orphan = lake.join(format!("events/part-orphan-{number}.parquet"));
         std::fs::write(&orphan, b"left by a writer that died").unwrap();
@@ -64,7 +46,7 @@ fn due(lake: &Path) -> [u64; 3] {
 }
 
 /// Files of `events` that maintenance writes: the merged one, the checkpoint, the hint to it. Commits: the merge. Removals:
-/// the old data files. Table `seals` is made and written first.
+/// the data files that nobody names. Table `seals` is made and written first.
 const POINTS: &[&str] = &[
     "seals/half-commit:1",
     "seals/after-commit:1",
@@ -131,21 +113,7 @@ fn maintainers_at_once_beside_a_worker_change_no_row() {
     let config = write_config(folder.path(), &broker.brokers(), &[(TOPIC, "toolhive")], EMBEDDED_GROUP_TIMES);
     let mut worker = start_worker(&config);
     let until = Instant::now() + Duration::from_secs(10);
-    let brokers = broker.brokers();
-    let producing = std::thread::spawn(move || {
-        let producer = Producer::new(&brokers, &std::collections::BTreeMap::new()).unwrap();
-        let mut produced = CALLS;
-        while Instant::now() < until {
-            let payload = tool_call(produced);
-            producer
-                .send(&Outgoing { topic: TOPIC, partition: Some(0), payload: Some(payload.as_bytes()), ..Outgoing::default() })
-                .unwrap();
-            produced += 1;
-            std::thread::sleep(Duration::from_millis(10));
-        }
-        producer.flush().unwrap();
-        produced
-    });
+    let producing = Producing::start(&broker.brokers(), TOPIC, 1, CALLS);
     let maintainers = [0, 1, 2].map(|_| {
         let lake = lake.clone();
         std::thread::spawn(move || {
@@ -159,10 +127,9 @@ fn maintainers_at_once_beside_a_worker_change_no_row() {
         })
     });
     let merges: usize = maintainers.map(|maintainer| maintainer.join().unwrap()).iter().sum();
-    let produced = producing.join().unwrap();
+    let produced = producing.end();
     wait_for(&lake, "SELECT count(*) FROM events", i64::try_from(produced).unwrap());
-    signal(&worker, "TERM");
-    assert!(worker.wait().unwrap().success());
+    end_well(&mut worker);
     eprintln!("{produced} calls, {merges} merges beside the worker's own");
     assert!(merges > 0, "nobody merged");
     check(&lake, &Expected::calls(TOPIC, produced));

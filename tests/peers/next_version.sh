@@ -6,7 +6,7 @@
 set -euo pipefail
 repository=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 out=$(realpath -m "${1:?usage: next_version.sh OUT}")
-target=${CARGO_TARGET_DIR:-$repository/target}
+target=$(realpath -m "${CARGO_TARGET_DIR:-$repository/target}")
 # Always the same folder, so that a later build finds what has not changed.
 work=$target/next-version
 rm -rf "$work"
@@ -23,8 +23,9 @@ edit() { # FILE, the line before which the new one stands, the new one
 edit schemas/src/columns.rs 'sensitive map ext:' '    plain text next_thing: "A column of the next version.";'
 edit schemas/src/decode.rs 'row.row_kind = Some(EVENT.into());' '        row.next_thing = Some("next".into());'
 
+# Also when the build fails or is interrupted.
 kept=$target/next-version-kept
+trap '[ ! -e "$kept" ] || mv -f "$kept" "$target/debug/vialog"' EXIT
 [ ! -e "$target/debug/vialog" ] || cp -p "$target/debug/vialog" "$kept"
 (cd "$work" && CARGO_TARGET_DIR=$target cargo build -q --workspace --bins)
 mv "$target/debug/vialog" "$out"
-[ ! -e "$kept" ] || mv "$kept" "$target/debug/vialog"

@@ -96,7 +96,7 @@ pub(crate) fn run(options: &DemoOptions, stop: &Arc<AtomicBool>) -> Result<DemoR
         demo.wait_until_stored(stop, &worker)?;
         demo.detect(started)?;
         index += 1;
-        pause(stop);
+        ingest::kafka::sleep_unless(stop, LIVE_DAY_EVERY);
     }
     worker_stop.store(true, Ordering::Relaxed);
     let summary = worker.join().map_err(|_| anyhow::anyhow!("the worker panicked"))??;
@@ -237,13 +237,6 @@ fn start_worker(
     };
     let (lake, stop) = (lake.clone(), Arc::clone(stop));
     Ok(std::thread::Builder::new().name("worker".into()).spawn(move || ingest::kafka::run(&lake, &worker, &stop))?)
-}
-
-fn pause(stop: &AtomicBool) {
-    let until = Instant::now() + LIVE_DAY_EVERY;
-    while Instant::now() < until && !stop.load(Ordering::Relaxed) {
-        std::thread::sleep(Duration::from_millis(100));
-    }
 }
 
 fn say(options: &DemoOptions, text: &str) -> Result<()> {
