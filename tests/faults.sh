@@ -2,18 +2,30 @@
 # The tests of faults that need a real Apache Kafka, or a binary of another version. Starts Kafka if none answers.
 #
 #   tests/faults.sh                      what the gate runs
-#   VIALOG_TEST_LONG=1 tests/faults.sh   every test of faults, the long ones too (a broker that is gone for a minute), and
-#                                        what a commit costs as commits grow to 10,000; this is `./dev faults`
+#   VIALOG_TEST_LONG=1 tests/faults.sh   every test of faults, the long ones too (a broker that is gone for a minute), lakes
+#                                        in a bucket where Go is there to build a store, and what a commit costs as
+#                                        commits grow to 10,000; this is `./dev faults`
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export KAFKA_PORT=${KAFKA_PORT:-29092}
 export VIALOG_TEST_KAFKA=127.0.0.1:$KAFKA_PORT
 started=0
-trap '[ $started = 0 ] || tests/peers/kafka.sh down' EXIT
+bucket=0
+trap '[ $started = 0 ] || tests/peers/kafka.sh down; [ $bucket = 0 ] || tests/peers/s3.sh down' EXIT
 (exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") 2>/dev/null || { started=1; tests/peers/kafka.sh up; }
 cargo build --workspace
 filters=(real_kafka)
-[ -z "${VIALOG_TEST_LONG:-}" ] || filters+=(faults checker exactly_once hostile)
+if [ -n "${VIALOG_TEST_LONG:-}" ]; then
+  filters+=(faults checker exactly_once hostile)
+  if command -v go >/dev/null; then
+    bucket=1 filters+=(bucket)
+    set -a
+    eval "$(tests/peers/s3.sh up)"
+    set +a
+  else
+    echo "SKIP lakes in a bucket: Go is not installed, which builds the store"
+  fi
+fi
 # One at a time: some of them stop the broker.
 cargo test --workspace --test it -- --nocapture --test-threads=1 "${filters[@]}"
 

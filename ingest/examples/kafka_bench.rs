@@ -215,7 +215,8 @@ fn write(shape: &str, numbers: Range<u64>, days_ago: i64) -> Result<(), Failure>
 fn floor(brokers: &str, topic: &str, works: bool) -> Result<(u64, u64), Failure> {
     let mut config = ClientConfig::new();
     config.set("bootstrap.servers", brokers).set("group.id", "floor").set("enable.partition.eof", "true").set("check.crcs", "true");
-    config.set("queued.max.messages.kbytes", "65536").set("fetch.wait.max.ms", "100");
+    // As the worker reads: with a large queue the client rests for a second each time it is full.
+    config.set("queued.max.messages.kbytes", "2048").set("fetch.queue.backoff.ms", "10").set("fetch.wait.max.ms", "100");
     let consumer: BaseConsumer = config.create()?;
     // Without it the client waits half a second before it asks who leads the partition.
     consumer.fetch_metadata(Some(topic), Duration::from_secs(10))?;

@@ -51,10 +51,12 @@ pub(crate) fn client_config(config: &WorkerConfig) -> ClientConfig {
         ("message.max.bytes", "33554432"),
         ("receive.message.max.bytes", "134217728"),
         ("topic.metadata.refresh.interval.ms", "30000"),
-        // A broker that is back is asked within two seconds, not ten.
-        ("reconnect.backoff.max.ms", "2000"),
     ] {
         client.set(key, value);
+    }
+    // A broker that is back is asked within two seconds, not ten; the client refuses a first pause longer than the longest one.
+    if !config.properties.contains_key("reconnect.backoff.ms") {
+        client.set("reconnect.backoff.max.ms", "2000");
     }
     client.set("bootstrap.servers", &config.brokers).set("group.id", &config.group);
     for (key, value) in config.properties.iter().map(|(k, v)| (k.as_str(), v.as_str())).chain(FIXED.iter().copied()) {

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use lake::Lake;
 use lake::events::Origin;
 use rdkafka::consumer::{BaseConsumer, Consumer};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
@@ -12,7 +11,7 @@ use rdkafka::{Offset, Timestamp};
 use schemas::decode::{Decoder, KafkaFacts, Record};
 
 use crate::assignment::{Context, WATERMARK_TIMEOUT};
-use crate::{Feed, IngestError, WorkerConfig, now_us};
+use crate::{IngestError, WorkerConfig};
 
 /// How long a poll waits.
 pub(crate) const POLL: Duration = Duration::from_millis(50);
@@ -35,7 +34,8 @@ pub(crate) fn seek(consumer: &BaseConsumer<Context>, topic: &str, partition: i32
     }
 }
 
-pub(crate) fn decode(lake: &Lake, feed: &Feed, origin: &Origin, message: &BorrowedMessage<'_>) -> Vec<Box<schemas::Row>> {
+/// The rows of a message that was received at `now_us`.
+pub(crate) fn decode(decoder: &Decoder<'_>, origin: &Origin, message: &BorrowedMessage<'_>, now_us: i64) -> Vec<Box<schemas::Row>> {
     let headers: Vec<(String, Vec<u8>)> = message
         .headers()
         .map(|all| all.iter().map(|h| (h.key.to_owned(), h.value.unwrap_or_default().to_vec())).collect())
@@ -60,7 +60,7 @@ pub(crate) fn decode(lake: &Lake, feed: &Feed, origin: &Origin, message: &Borrow
         kafka: Some(kafka),
         payload: message.payload(),
     };
-    Decoder { source: &feed.source, keys: lake.keys() }.decode(&record, now_us())
+    decoder.decode(&record, now_us)
 }
 
 /// What was to be read next is not there: with `auto.offset.reset = error` librdkafka says so and stands still.

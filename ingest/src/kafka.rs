@@ -21,9 +21,10 @@ use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer};
 use rdkafka::error::KafkaError;
 use rdkafka::message::{BorrowedMessage, Message};
 use rdkafka::{Offset, TopicPartitionList};
+use schemas::decode::Decoder;
 
 use crate::assignment::{Context, Shared, client_config, origin};
-use crate::broker::{POLL, decode, end_offsets, is_out_of_range, report, seek};
+use crate::broker::{self, POLL, end_offsets, is_out_of_range, report, seek};
 use crate::gap::{self, OnGap};
 use crate::start::Start;
 use crate::summary::Summary;
@@ -144,6 +145,10 @@ impl<'a> Reading<'a> {
         Some(Self { key, feed, origin: origin(config, feed, message.partition()) })
     }
 
+    fn decode(&self, lake: &Lake, message: &BorrowedMessage<'_>, now_us: i64) -> Vec<Box<schemas::Row>> {
+        broker::decode(&Decoder { source: &self.feed.source, keys: lake.keys() }, &self.origin, message, now_us)
+    }
+
     fn is_of(&self, message: &BorrowedMessage<'_>) -> bool {
         self.key.1 == message.partition() && self.key.0 == message.topic()
     }
@@ -152,8 +157,8 @@ impl<'a> Reading<'a> {
 impl Worker<'_> {
     fn run(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool, ends: &BTreeMap<(String, i32), i64>) -> Result<(), IngestError> {
         while !stop.load(Ordering::Relaxed) {
-            self.step(consumer, stop)?;
-            if self.config.once && self.is_at_end(ends) {
+            let may_be_at_end = self.step(consumer, stop, ends)?;
+            if self.config.once && may_be_at_end && self.is_at_end(ends) {
                 self.take_markers(ends);
                 break;
             }
@@ -161,22 +166,37 @@ impl Worker<'_> {
         self.flush(consumer, stop)
     }
 
-    fn step(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool) -> Result<(), IngestError> {
+    /// Takes what comes next. Returns whether this may be the end: a record may be only where it is the last of its partition.
+    fn step(
+        &mut self,
+        consumer: &BaseConsumer<Context>,
+        stop: &AtomicBool,
+        ends: &BTreeMap<(String, i32), i64>,
+    ) -> Result<bool, IngestError> {
         let polled = consumer.poll(POLL);
+        let (now_us, mut may_be_at_end) = (now_us(), true);
         self.follow_assignment(consumer)?;
         match polled {
             None => {}
-            Some(Ok(message)) => self.take(&message)?,
+            Some(Ok(message)) => {
+                self.take(&message, now_us)?;
+                may_be_at_end = self.last_of(ends).is_none_or(|end| message.offset() >= end - 1);
+            }
             Some(Err(KafkaError::PartitionEOF(_))) => self.ends_seen += 1,
             Some(Err(error)) if is_out_of_range(&error) => self.start_anew(consumer)?,
             Some(Err(error)) => report(&error),
         }
         self.record_gaps(consumer)?;
-        let age_ms = (now_us() - self.batch_since_us) / 1000;
+        let age_ms = (now_us - self.batch_since_us) / 1000;
         if !self.batch.is_empty() && self.config.flush.is_due(self.batch.size_bytes(), age_ms) {
             self.flush(consumer, stop)?;
         }
-        Ok(())
+        Ok(may_be_at_end)
+    }
+
+    /// The end of the partition that is being read.
+    fn last_of(&self, ends: &BTreeMap<(String, i32), i64>) -> Option<i64> {
+        ends.get(&self.reading.as_ref()?.key).copied()
     }
 
     /// After a rebalance the batch is dropped: whoever owns its partitions now reads the same records from the table's
@@ -233,26 +253,26 @@ impl Worker<'_> {
         self.batch_since_us = now_us();
     }
 
-    fn take(&mut self, message: &BorrowedMessage<'_>) -> Result<(), IngestError> {
+    fn take(&mut self, message: &BorrowedMessage<'_>, now_us: i64) -> Result<(), IngestError> {
         let last = self.reading.take().filter(|reading| reading.is_of(message));
         let Some(reading) = last.or_else(|| Reading::of(self.config, message)) else { return Ok(()) };
-        let result = self.take_of(&reading, message);
+        let result = self.take_of(&reading, message, now_us);
         self.reading = Some(reading);
         result
     }
 
-    fn take_of(&mut self, reading: &Reading<'_>, message: &BorrowedMessage<'_>) -> Result<(), IngestError> {
+    fn take_of(&mut self, reading: &Reading<'_>, message: &BorrowedMessage<'_>, now_us: i64) -> Result<(), IngestError> {
         let Some(next) = self.next.get_mut(&reading.key) else { return Ok(()) };
         if message.offset() < *next {
             return Ok(());
         }
         if self.batch.is_empty() {
-            self.batch_since_us = now_us();
+            self.batch_since_us = now_us;
         }
-        let rows = decode(self.lake, reading.feed, &reading.origin, message);
+        let rows = reading.decode(self.lake, message, now_us);
         self.batch.push(&reading.origin, *next - 1, message.offset(), rows)?;
         *next = message.offset() + 1;
-        self.last_record_us = now_us();
+        self.last_record_us = now_us;
         Ok(())
     }
 

@@ -46,15 +46,15 @@ pub async fn verify(lake: &Lake) -> Result<Report, LakeError> {
     let table = events::open(lake)?;
     let mut report = Report::default();
     let latest = table.refresh()?;
-    check_end(lake, latest, &mut report)?;
-    if latest.is_none() {
-        return Ok(report);
-    }
-    // A leaf goes over all columns.
+    // A leaf goes over all columns. Before all else, so that nothing is found and then not said.
     if let [name, ..] = &table.unknown_columns()?[..] {
         let what =
             format!("column `{name}` was added by a newer version of vialog, which this one does not know; verify the lake with that one");
         return Err(LakeError::Unsupported(what));
+    }
+    check_end(lake, latest, &mut report)?;
+    if latest.is_none() {
+        return Ok(report);
     }
     let mut batches = stored_rows(lake, &table, &mut report).await;
     let mut ends: BTreeMap<(String, String, i32), i64> = BTreeMap::new();

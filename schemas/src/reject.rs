@@ -66,8 +66,12 @@ impl Reject {
         Self { code, reason: reason.into() }
     }
 
-    /// The same, which also says what could not be read of the event: as many faults as go into a sentence.
+    /// The same, which also says what could not be read of the event where that is why it is refused: as many faults as go
+    /// into a sentence.
     pub(crate) fn with_faults(mut self, faults: &[String]) -> Self {
+        if !matches!(self.code, Code::BadTime | Code::MissingField) {
+            return self;
+        }
         for (index, fault) in faults.iter().enumerate() {
             if self.reason.len() + fault.len() > MAX_REASON_BYTES {
                 break;

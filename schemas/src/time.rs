@@ -39,13 +39,17 @@ pub struct ReadTime {
     pub zone_assumed: bool,
 }
 
-/// Why a text is no time in this format.
+/// Why a text is no time in this format. It quotes the text only where that looks like a time: a mapping may name the wrong
+/// field, and what stands there may be anything.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is no {format:?} time")]
+#[error("{text} is no {format:?} time")]
 pub struct TimeError {
     text: String,
     format: TimeFormat,
 }
+
+/// Longest text that is quoted, characters; RFC 2822 has 31 and Java's own format 28.
+const MAX_QUOTED_CHARS: usize = 40;
 
 /// Latest time that is read: the end of 9999.
 const MAX_MICROS: i64 = 253_402_300_799_999_999;
@@ -86,7 +90,12 @@ pub fn read_text(text: &str, format: TimeFormat) -> Result<ReadTime, TimeError> 
 }
 
 fn fault(text: &str, format: TimeFormat) -> TimeError {
-    TimeError { text: text.chars().take(64).collect(), format }
+    let length = text.chars().count();
+    let digits = text.bytes().filter(u8::is_ascii_digit).count();
+    let letters = text.chars().filter(|c| c.is_alphabetic()).count();
+    let looks_like_time = length <= MAX_QUOTED_CHARS && digits >= letters.max(1);
+    let text = if looks_like_time { format!("`{text}`") } else { format!("a text of {length} characters") };
+    TimeError { text, format }
 }
 
 /// Integer arithmetic on the digits: a double would round nanoseconds.
@@ -230,6 +239,16 @@ mod tests {
             assert!(read_text(text, TimeFormat::UsDate).is_err(), "{text}");
         }
         assert!(read_text("2025-01-01T99:99:999.1Z", TimeFormat::Rfc3339).is_err());
+    }
+
+    #[test]
+    fn what_does_not_look_like_a_time_is_not_quoted() {
+        let said = |text: &str| read_text(text, TimeFormat::Rfc3339).unwrap_err().to_string();
+        assert_eq!(said("2026-02-30 10:00:00"), "`2026-02-30 10:00:00` is no Rfc3339 time");
+        assert_eq!(said("Mon, 02 Jan 2006 15:04:05 GMT"), "`Mon, 02 Jan 2006 15:04:05 GMT` is no Rfc3339 time");
+        for (text, length) in [("Ann Smith", 9), ("12 Main Street", 14), ("", 0), (&"1".repeat(41), 41), ("Ümläut", 6)] {
+            assert_eq!(said(text), format!("a text of {length} characters is no Rfc3339 time"));
+        }
     }
 
     #[test]

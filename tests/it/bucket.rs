@@ -1,13 +1,14 @@
 //! A lake in a bucket of a real S3-compatible store (`tests/peers/s3.sh`): the same commits, from several writers at once.
 
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 
 use ingest::embedded::EmbeddedBroker;
 use serde_json::Value;
 
 use crate::calls;
 use crate::exactly_once::EMBEDDED_GROUP_TIMES;
+use crate::running::Running;
 use crate::support::{binary, repository, skip, summary, vialog, write_config};
 
 /// A lake of its own in the bucket that the environment names, and its key file; none where no store runs.
@@ -69,16 +70,16 @@ fn writers_that_race_in_a_bucket_lose_and_double_nothing() {
         std::fs::write(&path, (0..20).map(line).collect::<Vec<_>>().join("\n")).unwrap();
         path
     };
-    let start = |writer: usize| -> Child {
+    let start = |writer: usize| {
         let path = file(writer);
         let mut command = Command::new(binary());
         command.args(args("import", &lake, &["--adapter", "keycloak", path.to_str().unwrap()]));
-        command.env("RUST_LOG", "error").stdin(Stdio::null()).stdout(Stdio::null()).spawn().unwrap()
+        Running::start(command.env("RUST_LOG", "error").stdout(Stdio::null()))
     };
-    assert!(start(0).wait().unwrap().success());
-    let writers: Vec<Child> = (1..8).map(start).collect();
-    for mut writer in writers {
-        assert!(writer.wait().unwrap().success());
+    assert!(start(0).ended().success());
+    let writers: Vec<Running> = (1..8).map(start).collect();
+    for writer in writers {
+        assert!(writer.ended().success());
     }
     assert_eq!(count(&lake, "SELECT count(DISTINCT event_id) FROM events"), 8 * 20);
     assert_eq!(count(&lake, "SELECT count(*) FROM events"), 8 * 20);

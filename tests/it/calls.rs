@@ -21,6 +21,12 @@ pub(crate) fn tool_call(id: u64) -> String {
     )
 }
 
+/// The number of such a call.
+pub(crate) fn number_of_call(payload: &[u8]) -> u64 {
+    let call: serde_json::Value = serde_json::from_slice(payload).unwrap();
+    call["audit_id"].as_str().unwrap().trim_start_matches("id-").parse().unwrap()
+}
+
 /// A file of these calls, named by the first of them.
 pub(crate) fn file_of_calls(folder: &Path, ids: Range<u64>) -> PathBuf {
     let file = folder.join(format!("{}.jsonl", ids.start));
@@ -63,7 +69,7 @@ pub(crate) fn produce(brokers: &str, topic: &str, partitions: i32, ids: Range<u6
 /// A producer that goes on until told to end.
 pub(crate) struct Producing {
     stop: Arc<AtomicBool>,
-    thread: std::thread::JoinHandle<u64>,
+    thread: Option<std::thread::JoinHandle<u64>>,
 }
 
 impl Producing {
@@ -81,12 +87,19 @@ impl Producing {
             assert_eq!(producer.flush().unwrap(), next - first);
             next
         });
-        Self { stop, thread }
+        Self { stop, thread: Some(thread) }
     }
 
     /// The first number that was not sent.
-    pub(crate) fn end(self) -> u64 {
+    pub(crate) fn end(mut self) -> u64 {
         self.stop.store(true, Ordering::Relaxed);
-        self.thread.join().unwrap()
+        self.thread.take().unwrap().join().unwrap()
+    }
+}
+
+impl Drop for Producing {
+    /// A test that fails does not leave it running.
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
     }
 }

@@ -11,10 +11,8 @@ use ingest::embedded::EmbeddedBroker;
 use crate::calls::{self, COMMITTED, file_of_calls, import_args};
 use crate::checker::{Expected, check};
 use crate::exactly_once::EMBEDDED_GROUP_TIMES;
-use crate::support::{
-    binary, end_well, number, signal, skip, start_worker, start_worker_with, summary, vialog, wait_for, wait_for_log, wait_for_slow_commit,
-    write_config,
-};
+use crate::running::Running;
+use crate::support::{binary, number, skip, summary, vialog, wait_for, wait_for_log, wait_for_slow_commit, write_config};
 
 pub(crate) const TOPIC: &str = "toolhive.audit";
 const PARTITIONS: i32 = 2;
@@ -126,14 +124,14 @@ fn a_worker_asked_to_end_in_mid_flush_ends_that_flush_and_ends_well() {
     let scene = Scene::new();
     scene.produce(0..200);
     // The first commit makes the table, the second is the batch.
-    let mut worker = start_worker_with(&scene.config, &["--fault", "slow-commit:2"]);
+    let worker = Running::worker_with(&scene.config, &["--fault", "slow-commit:2"]);
     wait_for_slow_commit(&scene.lake(), 1);
     // However slow the machine is, the commit waits until it was looked for.
-    signal(&worker, "STOP");
+    worker.signal("STOP");
     assert_eq!(number(&scene.lake(), COMMITTED), 0, "nothing is committed yet");
-    signal(&worker, "TERM");
-    signal(&worker, "CONT");
-    assert!(worker.wait().unwrap().success(), "it ends well");
+    worker.signal("TERM");
+    worker.signal("CONT");
+    assert!(worker.ended().success(), "it ends well");
     let committed = number(&scene.lake(), COMMITTED);
     assert!(committed > 0, "the flush that was on its way was ended");
     scene.produce(200..250);
@@ -166,7 +164,7 @@ impl Drop for SmallDisk {
 struct DiskFault {
     scene: Scene,
     disk: SmallDisk,
-    worker: std::process::Child,
+    worker: Running,
 }
 
 /// Options of the mount at first, and while it does not work.
@@ -184,17 +182,17 @@ impl DiskFault {
         scene.drain();
         disk.remount(faulty);
         scene.produce(100..6_000);
-        let worker = start_worker(&scene.config);
+        let worker = Running::worker(&scene.config);
         wait_for_log(&scene.config, "the commit failed and is repeated");
         Some(Self { scene, disk, worker })
     }
 
     /// The same worker goes on by itself once the disk works.
     fn recovers(mut self) {
-        assert!(self.worker.try_wait().unwrap().is_none(), "the worker gave up");
+        assert!(self.worker.is_there(), "the worker gave up");
         self.disk.remount("rw,size=64m");
         wait_for(&self.scene.lake(), "SELECT count(*) FROM events", 6_000);
-        end_well(&mut self.worker);
+        self.worker.ends_well();
         check(&self.scene.lake(), &Expected::calls(TOPIC, 6_000));
     }
 }
@@ -214,9 +212,8 @@ fn a_worker_on_a_lake_that_is_read_only_goes_on_when_it_is_not() {
 #[test]
 fn a_worker_asked_to_end_while_its_commit_fails_says_so_and_loses_nothing() {
     let test = "a_worker_asked_to_end_while_its_commit_fails_says_so_and_loses_nothing";
-    let Some(DiskFault { scene, disk, mut worker }) = DiskFault::new(test, READ_ONLY) else { return };
-    signal(&worker, "TERM");
-    assert_eq!(worker.wait().unwrap().code(), Some(2), "what it held is not committed");
+    let Some(DiskFault { scene, disk, worker }) = DiskFault::new(test, READ_ONLY) else { return };
+    assert_eq!(worker.told_to_end().code(), Some(2), "what it held is not committed");
     disk.remount("rw,size=64m");
     assert_eq!(number(&scene.lake(), "SELECT count(*) FROM events"), 100);
     scene.drain();

@@ -7,7 +7,8 @@ use ingest::embedded::EmbeddedBroker;
 
 use crate::calls::{COMMITTED, Producing};
 use crate::checker::{Expected, check};
-use crate::support::{number, start_worker, summary, write_config};
+use crate::running::Running;
+use crate::support::{number, summary, write_config};
 
 const TOPIC: &str = "toolhive.audit";
 const PARTITIONS: i32 = 3;
@@ -31,20 +32,16 @@ pub(crate) fn kill_and_check(brokers: &str, kills: u64, group_times: &[(&str, &s
     let folder = tempfile::tempdir().unwrap();
     let config = write_config(folder.path(), brokers, &[(TOPIC, "toolhive")], group_times);
     let producing = Producing::start(brokers, TOPIC, PARTITIONS, 0);
-    let mut workers = [start_worker(&config), start_worker(&config)];
+    let mut workers = [Running::worker(&config), Running::worker(&config)];
     std::thread::sleep(Duration::from_secs(6));
     for kill in 0..kills {
         std::thread::sleep(Duration::from_millis(600 + random_below(1_800)));
         let victim = &mut workers[usize::try_from(kill % 2).unwrap()];
-        victim.kill().unwrap();
-        victim.wait().unwrap();
-        *victim = start_worker(&config);
+        victim.kill();
+        *victim = Running::worker(&config);
     }
     let produced = producing.end();
-    for worker in &mut workers {
-        worker.kill().unwrap();
-        worker.wait().unwrap();
-    }
+    workers.iter_mut().for_each(Running::kill);
     let lake = folder.path().join("lake");
     let before = number(&lake, COMMITTED);
     let rest = summary(&["ingest", "--config", config.to_str().unwrap(), "--once", "--format", "json"]);

@@ -24,6 +24,7 @@ mod real_kafka_faults;
 mod real_kafka_hostile;
 mod real_kafka_scene;
 mod real_kafka_topics;
+mod running;
 mod service;
 mod support;
 mod two_versions;

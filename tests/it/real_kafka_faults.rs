@@ -4,7 +4,7 @@
 //! The long ones (`..._for_a_minute`) run with VIALOG_TEST_LONG=1, which is in docs/benchmarks.md.
 
 use std::os::unix::process::ExitStatusExt;
-use std::process::{Child, Command};
+use std::process::Command;
 use std::time::Duration;
 
 use crate::calls::COMMITTED;
@@ -12,9 +12,8 @@ use crate::checker::{Expected, check};
 use crate::commit_faults::{POINTS, at_once};
 use crate::exactly_once::random_below;
 use crate::real_kafka_scene::{Scene, brokers};
-use crate::support::{
-    end_well, number, repository, signal, skip, start_worker, start_worker_with, wait_for, wait_for_log, wait_for_slow_commit,
-};
+use crate::running::Running;
+use crate::support::{number, repository, skip, wait_for, wait_for_log, wait_for_slow_commit};
 
 #[test]
 fn a_broker_killed_in_mid_batch_and_started_again_loses_nothing() {
@@ -29,25 +28,43 @@ fn a_broker_that_is_gone_for_a_minute_loses_nothing() {
     broker_away("a_broker_that_is_gone_for_a_minute_loses_nothing", Duration::from_secs(60));
 }
 
+/// The broker while it is not there; it comes back however the test ends, for the tests after it need it.
+struct StoppedBroker;
+
+impl StoppedBroker {
+    fn stop() -> Self {
+        let stopped = Self;
+        assert!(Self::script("stop"));
+        stopped
+    }
+
+    fn script(step: &str) -> bool {
+        Command::new(repository().join("tests/peers/kafka.sh")).arg(step).status().unwrap().success()
+    }
+}
+
+impl Drop for StoppedBroker {
+    fn drop(&mut self) {
+        let came_back = Self::script("start");
+        assert!(came_back || std::thread::panicking(), "the broker did not come back");
+    }
+}
+
 fn broker_away(test: &str, how_long: Duration) {
     let Some(scene) = Scene::new(test, 3) else { return };
-    let mut worker = start_worker(&scene.config);
+    let mut worker = Running::worker(&scene.config);
     let producing = scene.producing();
     wait_for(&scene.lake(), COMMITTED, 300);
-    let kafka = |step: &str| {
-        let script = repository().join("tests/peers/kafka.sh");
-        assert!(Command::new(script).arg(step).status().unwrap().success());
-    };
-    kafka("stop");
+    let stopped = StoppedBroker::stop();
     std::thread::sleep(how_long);
     let before = number(&scene.lake(), COMMITTED);
-    kafka("start");
+    drop(stopped);
     // The same worker goes on by itself.
     wait_for(&scene.lake(), COMMITTED, before + 500);
     let produced = producing.end();
     wait_for(&scene.lake(), COMMITTED, i64::try_from(produced).unwrap());
-    assert!(worker.try_wait().unwrap().is_none(), "the worker gave up");
-    end_well(&mut worker);
+    assert!(worker.is_there(), "the worker gave up");
+    worker.ends_well();
     eprintln!("{test}: {before} committed when the broker came back, {produced} produced");
     check(&scene.lake(), &Expected::calls(&scene.topic, produced));
 }
@@ -61,7 +78,7 @@ fn on_real_kafka_a_worker_killed_at_any_point_of_the_commit_loses_nothing_and_do
     at_once(POINTS, |point| {
         let scene = Scene::new(test, 2).unwrap();
         scene.produce(0..200);
-        let status = start_worker_with(&scene.config, &["--once", "--fault", point]).wait().unwrap();
+        let status = Running::worker_with(&scene.config, &["--once", "--fault", point]).ended();
         assert_eq!(status.signal(), Some(9), "{point}");
         scene.produce(200..250);
         assert_eq!(scene.once().0, Some(0), "{point}");
@@ -75,18 +92,18 @@ fn on_real_kafka_a_worker_killed_at_any_point_of_the_commit_loses_nothing_and_do
 fn of_two_owners_of_a_partition_the_late_one_is_refused() {
     let Some(scene) = Scene::new("of_two_owners_of_a_partition_the_late_one_is_refused", 1) else { return };
     scene.produce(0..100);
-    let mut late = start_worker_with(&scene.config, &["--fault", "slow-commit:2"]);
+    let late = Running::worker_with(&scene.config, &["--fault", "slow-commit:2"]);
     wait_for_slow_commit(&scene.lake(), 1);
-    signal(&late, "STOP");
+    late.signal("STOP");
     // What the other one commits reaches further than what the late one holds.
     scene.produce(100..150);
-    let mut other = start_worker(&scene.config);
+    let other = Running::worker(&scene.config);
     wait_for(&scene.lake(), "SELECT count(*) FROM events", 150);
-    signal(&late, "CONT");
+    late.signal("CONT");
     wait_for_log(&scene.config, "another owner took some of this batch");
     scene.produce(150..200);
     wait_for(&scene.lake(), "SELECT count(*) FROM events", 200);
-    [&mut late, &mut other].into_iter().for_each(end_well);
+    [late, other].into_iter().for_each(Running::ends_well);
     check(&scene.lake(), &Expected::calls(&scene.topic, 200));
 }
 
@@ -95,23 +112,23 @@ fn of_two_owners_of_a_partition_the_late_one_is_refused() {
 fn a_storm_of_rebalances_and_two_owners_of_a_partition_lose_and_double_nothing() {
     let Some(scene) = Scene::new("a_storm_of_rebalances_and_two_owners_of_a_partition_lose_and_double_nothing", 6) else { return };
     let producing = scene.producing();
-    let mut workers: Vec<Child> = (0..4).map(|_| start_worker(&scene.config)).collect();
+    let mut workers: Vec<Running> = (0..4).map(|_| Running::worker(&scene.config)).collect();
     std::thread::sleep(Duration::from_secs(5));
     for round in 0..14 {
-        let victim = &mut workers[round % 4];
         if random_below(2) == 0 {
-            end_well(victim);
-            *victim = start_worker(&scene.config);
+            workers.remove(0).ends_well();
+            workers.push(Running::worker(&scene.config));
         } else {
+            let victim = &workers[round % 4];
             // Longer than the session: its partitions get another owner, and it comes back with a batch in hand.
-            signal(victim, "STOP");
+            victim.signal("STOP");
             std::thread::sleep(Duration::from_millis(2_500));
-            signal(victim, "CONT");
+            victim.signal("CONT");
         }
         std::thread::sleep(Duration::from_millis(300 + random_below(900)));
     }
     let produced = producing.end();
-    workers.iter_mut().for_each(end_well);
+    workers.into_iter().for_each(Running::ends_well);
     let before = number(&scene.lake(), COMMITTED);
     let (code, rest) = scene.once();
     eprintln!("storm: {produced} produced, {before} committed in it, {} drained after", rest["records"]);

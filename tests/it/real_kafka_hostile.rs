@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use crate::calls::tool_call;
 use crate::real_kafka_scene::Scene;
+use crate::running::Running;
 use crate::support::{binary, number, query, summary};
 
 /// A zstd frame of blocks that each say "this byte, 128 KiB times" in four bytes (RFC 8878 3.1.1.2).
@@ -33,18 +34,19 @@ fn gzip(bytes: &[u8]) -> Vec<u8> {
 
 /// Most memory that a process held while it ran, MiB, and what it printed.
 fn run_watched(args: &[&str]) -> (u64, Value) {
-    let mut child = Command::new(binary()).args(args).env("RUST_LOG", "error").stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+    let mut child = Running::start(Command::new(binary()).args(args).env("RUST_LOG", "error").stdout(Stdio::piped()));
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
-    while child.try_wait().unwrap().is_none() {
+    let mut stdout = child.stdout();
+    while child.is_there() {
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peak_kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak_kib);
         std::thread::sleep(Duration::from_millis(5));
     }
     let mut said = String::new();
-    child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
-    assert!(child.wait().unwrap().success(), "{said}");
+    stdout.read_to_string(&mut said).unwrap();
+    assert!(child.ended().success(), "{said}");
     (peak_kib >> 10, serde_json::from_str(said.lines().last().unwrap()).unwrap())
 }
 

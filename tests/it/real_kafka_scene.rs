@@ -7,10 +7,10 @@ use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
-use rdkafka::{ClientConfig, Offset, TopicPartitionList};
+use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
-use crate::calls::{self, Producing};
+use crate::calls::{self, Producing, number_of_call};
 use crate::checker::{Expected, check};
 use crate::exactly_once::{GROUP_TIMES, random_below};
 use crate::support::{skip, vialog, write_config};
@@ -100,8 +100,8 @@ impl Scene {
         self.folder.path().join("lake")
     }
 
-    /// How many records a reader of the whole topic gets.
-    pub(crate) fn readable(&self) -> u64 {
+    /// What another reader of the whole topic gets: of each record the number of its call, of a tombstone none.
+    pub(crate) fn readable(&self) -> Vec<Option<u64>> {
         let consumer: BaseConsumer = ClientConfig::new()
             .set("bootstrap.servers", &self.brokers)
             .set("group.id", "readable")
@@ -111,11 +111,11 @@ impl Scene {
         let mut list = TopicPartitionList::new();
         list.add_partition_offset(&self.topic, 0, Offset::Beginning).unwrap();
         consumer.assign(&list).unwrap();
-        let mut count = 0;
-        while consumer.poll(WAIT).expect("an end or a record").is_ok() {
-            count += 1;
+        let mut calls = Vec::new();
+        while let Ok(record) = consumer.poll(WAIT).expect("an end or a record") {
+            calls.push(record.payload().map(number_of_call));
         }
-        count
+        calls
     }
 
     /// `ingest --once`: exit code and summary.

@@ -2,12 +2,13 @@
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 
 use serde_json::json;
 
+use crate::running::Running;
 use crate::support::{binary, number, query, repository, summary, vialog};
 
 /// A tool call of an agent with a secret in an argument (synthetic, as ToolHive writes one).
@@ -30,7 +31,7 @@ fn import(lake: &Path, file: &Path) {
 
 /// A running detector, and what it prints.
 struct Service {
-    child: Child,
+    child: Running,
     lines: mpsc::Receiver<String>,
 }
 
@@ -38,9 +39,9 @@ impl Service {
     fn start(lake: &Path) -> Self {
         let mut command = Command::new(binary());
         command.args(["detect", "--lake", lake.to_str().unwrap(), "--format", "json"]).env("RUST_LOG", "error");
-        let mut child = command.stdin(Stdio::null()).stdout(Stdio::piped()).spawn().unwrap();
+        let mut child = Running::start(command.stdout(Stdio::piped()));
         let (sender, lines) = mpsc::channel();
-        let stdout = BufReader::new(child.stdout.take().unwrap());
+        let stdout = BufReader::new(child.stdout());
         std::thread::spawn(move || stdout.lines().map_while(Result::ok).try_for_each(|line| sender.send(line)));
         Self { child, lines }
     }
@@ -55,10 +56,8 @@ impl Service {
         }
     }
 
-    fn stop(mut self) -> Vec<String> {
-        let pid = self.child.id().to_string();
-        assert!(Command::new("kill").args(["-TERM", &pid]).status().unwrap().success());
-        assert_eq!(self.child.wait().unwrap().code(), Some(0));
+    fn stop(self) -> Vec<String> {
+        self.child.ends_well();
         self.lines.iter().collect()
     }
 }

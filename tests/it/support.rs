@@ -1,7 +1,7 @@
 //! What the tests share: the binary, a lake in a temporary folder, queries, skips.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -75,34 +75,8 @@ pub(crate) fn write_config(folder: &Path, brokers: &str, sources: &[(&str, &str)
     path
 }
 
-/// Starts a worker that runs until it is killed.
-pub(crate) fn start_worker(config: &Path) -> Child {
-    start_worker_with(config, &[])
-}
-
-/// The same with more arguments.
-pub(crate) fn start_worker_with(config: &Path, more: &[&str]) -> Child {
-    let log = std::fs::File::options().create(true).append(true).open(config.with_extension("log")).unwrap();
-    let mut command = Command::new(binary());
-    command.args(["ingest", "--config", config.to_str().unwrap()]).args(more).env("RUST_LOG", "info").stdin(Stdio::null());
-    command.stdout(Stdio::null()).stderr(log).spawn().unwrap()
-}
-
-/// Sends a signal to a process.
-pub(crate) fn signal(process: &Child, name: &str) {
-    let status = Command::new("kill").args([&format!("-{name}"), &process.id().to_string()]).status().unwrap();
-    assert!(status.success());
-}
-
-/// Asks a worker to end, which it must do well.
-#[track_caller]
-pub(crate) fn end_well(worker: &mut Child) {
-    signal(worker, "TERM");
-    assert!(worker.wait().unwrap().success(), "a worker that is asked to end ends well");
-}
-
 /// How long something may take to come that must come.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until the one number of a query is at least this.
 pub(crate) fn wait_for(lake: &Path, sql: &str, wanted: i64) {
@@ -120,7 +94,9 @@ pub(crate) fn wait_for_slow_commit(lake: &Path, version: u64) {
     wait_until("a slow commit", || mark.exists());
 }
 
-fn wait_until(what: &str, is_so: impl Fn() -> bool) {
+/// Looks until it is so, but not for ever.
+#[track_caller]
+pub(crate) fn wait_until(what: &str, mut is_so: impl FnMut() -> bool) {
     let deadline = Instant::now() + PATIENCE;
     while !is_so() {
         assert!(Instant::now() < deadline, "never came: {what}");

@@ -13,7 +13,8 @@ use crate::calls::{Producing, import_calls};
 use crate::checker::{Expected, check};
 use crate::commit_faults::at_once;
 use crate::exactly_once::EMBEDDED_GROUP_TIMES;
-use crate::support::{binary, copy_of, end_well, start_worker, vialog, wait_for, write_config};
+use crate::running::Running;
+use crate::support::{binary, copy_of, vialog, wait_for, write_config};
 
 /// Small files of one day from which a merge is worth it, and some.
 const BATCHES: u64 = 18;
@@ -111,7 +112,7 @@ fn maintainers_at_once_beside_a_worker_change_no_row() {
     let folder = tempfile::tempdir().unwrap();
     let lake = lake_with_work_due(folder.path());
     let config = write_config(folder.path(), &broker.brokers(), &[(TOPIC, "toolhive")], EMBEDDED_GROUP_TIMES);
-    let mut worker = start_worker(&config);
+    let worker = Running::worker(&config);
     let until = Instant::now() + Duration::from_secs(10);
     let producing = Producing::start(&broker.brokers(), TOPIC, 1, CALLS);
     let maintainers = [0, 1, 2].map(|_| {
@@ -129,7 +130,7 @@ fn maintainers_at_once_beside_a_worker_change_no_row() {
     let merges: usize = maintainers.map(|maintainer| maintainer.join().unwrap()).iter().sum();
     let produced = producing.end();
     wait_for(&lake, "SELECT count(*) FROM events", i64::try_from(produced).unwrap());
-    end_well(&mut worker);
+    worker.ends_well();
     eprintln!("{produced} calls, {merges} merges beside the worker's own");
     assert!(merges > 0, "nobody merged");
     check(&lake, &Expected::calls(TOPIC, produced));
