@@ -96,6 +96,7 @@ struct Facts {
     /// Every bit of it depends on `n`.
     mixed: u64,
     uuid: String,
+    at_ms: u64,
     at: String,
     person: u64,
     agent: u64,
@@ -117,6 +118,7 @@ fn record(shape: &str, n: u64, at_ms: i64) -> Result<String, Failure> {
             (n >> 12) & 0xfff,
             mixed & 0xffff_ffff_ffff
         ),
+        at_ms: at_ms.unsigned_abs(),
         at: at.format("%Y-%m-%dT%H:%M:%S%.3fZ").to_string(),
         person: mixed % 997,
         agent: mixed % 53,
@@ -160,10 +162,16 @@ fn okta(f: &Facts) -> Value {
     })
 }
 
+/// A ULID: 48 bits of time and 80 of chance, five to a letter.
+fn ulid(at_ms: u64, chance: u64) -> String {
+    let bits = u128::from(at_ms) << 80 | u128::from(chance.rotate_left(23) & 0xffff) << 64 | u128::from(chance);
+    (0..26).rev().map(|place| char::from(b"0123456789ABCDEFGHJKMNPQRSTVWXYZ"[(bits >> (5 * place) & 31) as usize])).collect()
+}
+
 fn cerbos(f: &Facts) -> Value {
     let (agent, tool) = (format!("agent-{}", f.agent), format!("tool-{}", f.mixed % 40));
     json!({
-        "callId": format!("01M{:023X}", u128::from(f.mixed)), "timestamp": f.at,
+        "callId": ulid(f.at_ms, f.mixed), "timestamp": f.at,
         "peer": { "address": format!("192.0.2.{}:55804", f.person % 250), "userAgent": "gateway/1 (synthetic)", "forwardedFor": "" },
         "metadata": { "traceparent": { "values": [f.traceparent] } },
         "checkResources": {

@@ -171,12 +171,13 @@ async fn copies_between(events: &Table, seen: &mut SeenIds, after: Option<u64>, 
     let ids = Ids::of(&context.sql(ids).await.map_err(df)?.collect().await.map_err(df)?)?;
     let mut earlier = events.data_files();
     earlier.retain(|f| after.is_some_and(|v| f.version <= v));
-    let earlier = seen.files_that_may_hold(events, earlier, &ids)?;
+    let suspects = seen.suspects(events, earlier, &ids)?;
     // Most steps bring new events only: then there is nothing to rank.
-    if earlier.is_empty() && !ids.may_repeat() {
+    if suspects.ids.is_empty() {
         return Ok(Vec::new());
     }
-    context.register_table("earlier", Arc::new(Snapshot::files(events, earlier))).map_err(df)?;
+    context.register_table("suspects", Arc::new(one_column("event_id", suspects.ids)?)).map_err(df)?;
+    context.register_table("earlier", Arc::new(Snapshot::files(events, suspects.files))).map_err(df)?;
     context.sql(COPIES_SQL).await.map_err(df)?.collect().await.map_err(df)
 }
 
@@ -184,11 +185,11 @@ const COPIES_SQL: &str = r#"
 WITH arrivals AS (
     SELECT f.tenant, f.event_id, f.payload_mac, f.raw_sha256, f.stream, f.incarnation, f."partition", f."offset", f.record_index, v.version
     FROM fresh f JOIN versions v ON f.batch_id = v.batch_id
-    WHERE f.row_kind = 'event'
+    WHERE f.row_kind = 'event' AND f.event_id IN (SELECT event_id FROM suspects)
 ),
 known AS (
     SELECT tenant, event_id, MIN(raw_sha256) AS raw_sha256 FROM earlier
-    WHERE row_kind = 'event' AND event_id IN (SELECT event_id FROM arrivals)
+    WHERE row_kind = 'event' AND event_id IN (SELECT event_id FROM suspects)
     GROUP BY tenant, event_id
 ),
 ranked AS (
@@ -220,6 +221,14 @@ fn versions(events: &Table, after: Option<u64>, up_to: u64) -> Result<MemTable, 
     MemTable::try_new(schema, vec![vec![batch]]).map_err(|e| LakeError::Rows(Box::new(e)))
 }
 
+/// A table of one column of texts.
+fn one_column<'t>(name: &str, texts: impl IntoIterator<Item = &'t str>) -> Result<MemTable, LakeError> {
+    let schema = Arc::new(Schema::new(vec![text(name)]));
+    let batch = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(StringArray::from_iter_values(texts))]);
+    let batch = batch.map_err(|e| LakeError::Rows(Box::new(e)))?;
+    MemTable::try_new(schema, vec![vec![batch]]).map_err(|e| LakeError::Rows(Box::new(e)))
+}
+
 /// Copies among the rows of some batches.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Duplicates {
@@ -245,10 +254,7 @@ pub async fn duplicates_of(lake: &Lake, batch_ids: &[String]) -> Result<Duplicat
     let context = SessionContext::new();
     context.register_table("stored", Arc::new(Snapshot::of(&events, None))).map_err(df)?;
     context.register_table("copies", Arc::new(copies)).map_err(df)?;
-    let schema = Arc::new(Schema::new(vec![text("batch_id")]));
-    let ids = RecordBatch::try_new(Arc::clone(&schema), vec![Arc::new(StringArray::from(batch_ids.to_vec()))])
-        .map_err(|e| LakeError::Rows(Box::new(e)))?;
-    let wanted = MemTable::try_new(schema, vec![vec![ids]]).map_err(df)?;
+    let wanted = one_column("batch_id", batch_ids.iter().map(String::as_str))?;
     context.register_table("wanted", Arc::new(wanted)).map_err(df)?;
     let result = context.sql(DUPLICATES_SQL).await.map_err(df)?.collect().await.map_err(df)?;
     let value = |i: usize| {

@@ -6,7 +6,7 @@
 //!
 //! Memory: filters are kept up to 96 MiB, about 25 million ids; past that the least recently used are read anew.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 
@@ -49,11 +49,11 @@ impl Ids {
         Ok(Self(ids))
     }
 
-    /// Whether one of them may stand here twice.
-    pub(crate) fn may_repeat(&self) -> bool {
+    /// Those that may stand here twice.
+    fn repeated(&self) -> impl Iterator<Item = &str> {
         let hasher = RandomState::new();
         let mut seen = HashSet::with_capacity(self.0.len());
-        !self.0.iter().all(|(_, id)| seen.insert(hasher.hash_one(id)))
+        self.0.iter().map(|(_, id)| id.as_str()).filter(move |id| !seen.insert(hasher.hash_one(id)))
     }
 
     /// Those whose time lies in a range; all when the range is not known.
@@ -81,21 +81,38 @@ struct Kept {
     used: u64,
 }
 
+/// What has to be looked at closely: mostly nothing.
+#[derive(Debug, Default)]
+pub(crate) struct Suspects<'i> {
+    /// Ids that may have been there before, or stand twice among those that were asked about.
+    pub(crate) ids: BTreeSet<&'i str>,
+    /// The files that may hold them.
+    pub(crate) files: Vec<Add>,
+}
+
 impl SeenIds {
-    /// Of these files, those that may hold one of the ids.
-    pub(crate) fn files_that_may_hold(&mut self, table: &Table, files: Vec<TableFile>, ids: &Ids) -> Result<Vec<Add>, LakeError> {
-        let mut found = Vec::new();
+    /// Of these ids, those that may stand in one of the files or are here twice.
+    pub(crate) fn suspects<'i>(&mut self, table: &Table, files: Vec<TableFile>, ids: &'i Ids) -> Result<Suspects<'i>, LakeError> {
+        let mut found = Suspects { ids: ids.repeated().collect(), files: Vec::new() };
         for file in files {
             let times = Logged::of(file.add.stats.as_deref()).and_then(|logged| logged.bounds_us(name::event_time));
             let wanted = ids.within(times);
-            if !wanted.is_empty() && self.may_hold(table, &file.add, wanted)? {
-                found.push(file.add);
+            if wanted.is_empty() {
+                continue;
+            }
+            let filters = self.filters_of(table, &file.add)?;
+            let may_hold = |id: &str| filters.iter().any(|filter| filter.as_ref().is_none_or(|f| f.check(id)));
+            let held: Vec<&str> = wanted.iter().map(|(_, id)| id.as_str()).filter(|id| may_hold(id)).collect();
+            if !held.is_empty() {
+                found.ids.extend(held);
+                found.files.push(file.add);
             }
         }
         Ok(found)
     }
 
-    fn may_hold(&mut self, table: &Table, file: &Add, wanted: &[(i64, String)]) -> Result<bool, LakeError> {
+    /// The filters of a file: one for each row group, none where it has none.
+    fn filters_of(&mut self, table: &Table, file: &Add) -> Result<&[Option<Sbbf>], LakeError> {
         let path = file.path.as_str();
         self.clock += 1;
         if !self.filters.contains_key(path) {
@@ -106,10 +123,10 @@ impl SeenIds {
             self.forget_oldest(path);
         }
         let clock = self.clock;
-        let Some(kept) = self.filters.get_mut(path) else { return Ok(true) };
-        kept.used = clock;
-        let hit = |filter: &Option<Sbbf>| filter.as_ref().is_none_or(|f| wanted.iter().any(|(_, id)| f.check(id.as_str())));
-        Ok(kept.filters.iter().any(hit))
+        Ok(self.filters.get_mut(path).map_or(&[None], |kept| {
+            kept.used = clock;
+            &kept.filters
+        }))
     }
 
     fn forget_oldest(&mut self, keep: &str) {

@@ -19,6 +19,9 @@ const MAX_EXT_PATH: usize = 256;
 /// Values that an adapter reads, and there is room for from the start.
 const USUAL_USED: usize = 64;
 
+/// Bytes of the path of a container that there is room for from the start.
+const USUAL_PATH: usize = 64;
+
 /// A reading view of one element.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -26,6 +29,15 @@ pub struct Reader<'a> {
     /// The values that were read, each by where it lies: a path of them would be compared with every leaf.
     used: RefCell<Vec<usize>>,
     faults: RefCell<Vec<String>>,
+    /// Where the last value lay.
+    last: RefCell<Container<'a>>,
+}
+
+/// The container of a value, with its path; its fields are mostly read one after the other.
+#[derive(Debug)]
+struct Container<'a> {
+    path: String,
+    found: Option<&'a Json<'a>>,
 }
 
 /// A time that was read, with its source text.
@@ -42,12 +54,24 @@ pub struct TimeField {
 impl<'a> Reader<'a> {
     /// A reader of this element.
     pub fn new(json: &'a Json<'a>) -> Self {
-        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default() }
+        let last = Container { path: String::with_capacity(USUAL_PATH), found: None };
+        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default(), last: RefCell::new(last) }
+    }
+
+    fn find(&self, path: &str) -> Option<&'a Json<'a>> {
+        let Some(dot) = path.bytes().rposition(|b| b == b'.') else { return self.json.step(path) };
+        let (parent, mut last) = (&path[..dot], self.last.borrow_mut());
+        if last.path != parent {
+            last.path.clear();
+            last.path.push_str(parent);
+            last.found = self.json.at(parent);
+        }
+        last.found?.step(&path[dot + 1..])
     }
 
     /// The value at a path; counts as mapped.
     pub fn at(&self, path: &str) -> Option<&'a Json<'a>> {
-        self.json.at(path).inspect(|value| self.used(value))
+        self.find(path).inspect(|value| self.used(value))
     }
 
     /// Counts a value of the element as mapped, with all that is in it.
@@ -57,7 +81,7 @@ impl<'a> Reader<'a> {
 
     /// A look at a path that does not count as mapped.
     pub fn peek(&self, path: &str) -> Option<&'a Json<'a>> {
-        self.json.at(path)
+        self.find(path)
     }
 
     /// The whole element.
@@ -72,7 +96,7 @@ impl<'a> Reader<'a> {
 
     /// Text at a path when it is of a kind; else it stays unread and so goes to `ext`.
     pub fn text_if(&self, path: &str, is_of_kind: impl Fn(&str) -> bool) -> Option<String> {
-        let value = self.json.at(path)?;
+        let value = self.find(path)?;
         let text = value.scalar().filter(|t| is_of_kind(t))?;
         self.used(value);
         Some(text)
@@ -80,7 +104,7 @@ impl<'a> Reader<'a> {
 
     /// An object at a path; another type becomes a fault, and stays unread.
     pub fn object(&self, path: &str) -> Option<&'a Json<'a>> {
-        let value = self.json.at(path).filter(|v| !v.is_empty())?;
+        let value = self.find(path).filter(|v| !v.is_empty())?;
         if let Json::Object(_) = value {
             self.used(value);
             return Some(value);
@@ -111,7 +135,7 @@ impl<'a> Reader<'a> {
 
     /// The items of an array at a path; one object where a list belongs is a list of one.
     pub fn items(&self, path: &str) -> &'a [Json<'a>] {
-        match self.json.at(path) {
+        match self.find(path) {
             Some(list @ Json::Array(items)) => {
                 self.used(list);
                 items
@@ -130,7 +154,7 @@ impl<'a> Reader<'a> {
 
     /// A value of a type; another type becomes a fault, and the value stays unread and so goes to `ext`.
     fn typed<T>(&self, path: &str, wanted: &str, read: impl Fn(&Json<'a>) -> Option<T>) -> Option<T> {
-        let value = self.json.at(path)?;
+        let value = self.find(path)?;
         let found = read(value);
         if found.is_some() || value.is_empty() {
             self.used(value);

@@ -5,12 +5,15 @@
 #   tests/bench/run.sh BINARY KAFKA_BENCH STAGES [RECORDS] [RUNS]
 #
 # Prints one table: MB/s of raw JSON, events/s, ratio to the floor, stored ÷ raw, peak resident memory; medians over
-# RUNS, ours and floor in turn, and the spread of both; then the share of each stage, and with SPARK=1 Spark on the same topic. Starts a real Kafka (tests/peers/kafka.sh) if none answers.
+# RUNS, ours and floor in turn, the spread of both, and which bars are met; then the share of each stage, and with SPARK=1
+# Spark on the same topic. Starts a real Kafka (tests/peers/kafka.sh) if none answers.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 binary=$1 bench=$2 stages=$3 records=${4:-100000} runs=${5:-5}
 port=${KAFKA_PORT:-29092} brokers=127.0.0.1:${KAFKA_PORT:-29092}
 core=$(($(nproc) - 1))
+# The bars: share of the floor, MB/s of the first shape, stored ÷ raw in percent, MiB.
+bars="0.4 60 15 512"
 work=$(mktemp -d)
 started=0
 trap 'rm -rf "$work"; [ $started = 0 ] || tests/peers/kafka.sh down' EXIT
@@ -28,11 +31,12 @@ P
   echo $((($(date +%s%N) - start) / 1000000)) >>"$ms"
 }
 printf '%-9s %8s %8s %10s %8s %11s %9s   %s\n' shape records "MB/s" events/s "÷ floor" "stored÷raw" "peak MiB" "spread ms (ours; floor)"
+declare -A topics
 for shape in okta cerbos toolhive tiny; do
   adapter=$shape
   [ $shape = tiny ] && adapter=toolhive
   topic=bench.$shape.$(date +%s%N)
-  [ $shape = okta ] && okta=$topic
+  topics[$shape]=$topic
   tests/peers/kafka.sh create "$topic" 1
   read -r count raw < <("$bench" publish "$brokers" "$topic" $shape "$records")
   rm -f "$work"/*.txt
@@ -53,21 +57,34 @@ T
     stored=$(find "$work/$shape-$run/events" -name '*.parquet' -printf '%s\n' | awk '{s+=$1} END{print s}')
     rm -rf "$work/$shape-$run" "$work/$shape-$run.key"
   done
-  awk -v shape=$shape -v n="$count" -v raw="$raw" -v ours="$(median <"$work/ours.txt")" -v floor="$(median <"$work/floor.txt")" \
+  awk -v bars="$bars" -v shape=$shape -v n="$count" -v raw="$raw" -v ours="$(median <"$work/ours.txt")" -v floor="$(median <"$work/floor.txt")" \
     -v stored="$stored" -v peak="$(median <"$work/peak.txt")" \
     -v spread="$(sort -n "$work/ours.txt" | tr '\n' ' '); $(sort -n "$work/floor.txt" | tr '\n' ' ')" 'BEGIN {
-      printf "%-9s %8d %8.1f %10.0f %8.2f %10.1f%% %9d   %s\n", shape, n, raw/1e3/ours, n*1000/ours, floor/ours, 100*stored/raw, peak/1024, spread }'
+      printf "%-9s %8d %8.1f %10.0f %8.2f %10.1f%% %9d   %s\n", shape, n, raw/1e3/ours, n*1000/ours, floor/ours, 100*stored/raw, peak/1024, spread
+      split(bars, bar, " ")
+      met = missed = ""
+      if (floor/ours >= bar[1]) met = met " floor"; else missed = missed " floor"
+      if (shape == "okta") { if (raw/1e3/ours >= bar[2]) met = met " speed"; else missed = missed " speed" }
+      if (100*stored/raw <= bar[3]) met = met " stored"; else missed = missed " stored"
+      if (peak/1024 <= bar[4]) met = met " memory"; else missed = missed " memory"
+      printf "%-9s bars met:%s; missed:%s\n", "", met, missed == "" ? " none" : missed }'
 done
 
 echo
-echo "where the time goes, shape okta: each stage on its own; drain is reading from Kafka alone"
-"$bench" write okta "$records" >"$work/okta.jsonl"
-rm -f "$work/drain.txt"
-for run in $(seq "$runs"); do timed "$work/drain.txt" /dev/null "$bench" drain "$brokers" "$okta"; done
-awk -v ms="$(median <"$work/drain.txt")" -v n="$records" 'BEGIN { printf "  %-18s %7.2f µs/record\n", "drain", ms * 1000 / n }'
-taskset -c "$core" "$stages" okta "$work/okta.jsonl"
+echo "where the time goes: each stage on its own; drain is reading from Kafka alone"
+for shape in okta cerbos toolhive tiny; do
+  adapter=$shape
+  [ $shape = tiny ] && adapter=toolhive
+  "$bench" write $shape "$records" >"$work/$shape.jsonl"
+  rm -f "$work/drain.txt"
+  for run in $(seq "$runs"); do timed "$work/drain.txt" /dev/null "$bench" drain "$brokers" "${topics[$shape]}"; done
+  echo "shape $shape"
+  awk -v ms="$(median <"$work/drain.txt")" -v n="$records" 'BEGIN { printf "  %-18s %7.2f µs/record\n", "drain", ms * 1000 / n }'
+  taskset -c "$core" "$stages" $adapter "$work/$shape.jsonl"
+  rm "$work/$shape.jsonl"
+done
 if [ "${SPARK:-0}" = 1 ]; then
   echo
   echo "the same topic through Spark Structured Streaming into Delta, on the same core (tests/bench/spark/run.sh)"
-  RUNS=$runs WARMUPS=${WARMUPS:-3} tests/bench/spark/run.sh "$brokers" "$okta" "$core"
+  RUNS=$runs WARMUPS=${WARMUPS:-3} tests/bench/spark/run.sh "$brokers" "${topics[okta]}" "$core"
 fi

@@ -37,7 +37,7 @@ pub(super) fn adapt(input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     let is_access = header(input.headers, KIND_HEADER).map_or(has("method"), |kind| kind == "access");
     // A decision that is there is read, whatever a header or another field says.
     let mut drafts = if has("checkResources") {
-        check(&base, r, input)?
+        check(base, r, input)?
     } else if has("planResources") {
         vec![plan(base, input)]
     } else if is_access {
@@ -93,17 +93,19 @@ fn access(mut row: Row, r: &Reader<'_>) -> Draft {
     Draft { row: row.into(), kind: "access".into(), native_id: None, path: None }
 }
 
-fn check(base: &Row, r: &Reader<'_>, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
+fn check(mut base: Row, r: &Reader<'_>, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
     let inputs = r.items("checkResources.inputs");
     let outputs = r.items("checkResources.outputs");
-    bounded(r, inputs, outputs)?;
-    let mut drafts = Vec::new();
+    let mut left = bounded(r, inputs, outputs)?;
+    let mut drafts = Vec::with_capacity(left);
     for (i, request) in inputs.iter().enumerate() {
         let output = outputs.get(i);
         let allowed = output.map(allowed);
         let before = drafts.len();
         for action in actions(request).filter_map(Json::scalar) {
-            let mut row = base.clone();
+            // The one that comes last, and most have one only, need not be copied.
+            left = left.saturating_sub(1);
+            let mut row = if left == 0 { std::mem::take(&mut base) } else { base.clone() };
             asked(&mut row, request, input);
             row.actions_requested = request.get("actions").and_then(Json::texts);
             row.actions_approved.clone_from(&allowed);
@@ -116,7 +118,7 @@ fn check(base: &Row, r: &Reader<'_>, input: &Input<'_>) -> Result<Vec<Draft>, Re
         }
     }
     if drafts.is_empty() {
-        drafts.push(Draft { row: undecided(base.clone(), r).into(), kind: "decision".into(), native_id: None, path: None });
+        drafts.push(Draft { row: undecided(base, r).into(), kind: "decision".into(), native_id: None, path: None });
     }
     Ok(drafts)
 }
@@ -131,25 +133,27 @@ fn actions<'j>(request: &'j Json<'j>) -> impl Iterator<Item = &'j Json<'j>> {
     list.iter()
 }
 
-/// Refuses a record whose events together would be far larger than itself: each repeats its input, its output and
-/// what the record says once for all.
-fn bounded(r: &Reader<'_>, inputs: &[Json<'_>], outputs: &[Json<'_>]) -> Result<(), Reject> {
+/// How many actions a record asks for. Refuses one whose events together would be far larger than itself: each repeats its
+/// input, its output and what the record says once for all.
+fn bounded(r: &Reader<'_>, inputs: &[Json<'_>], outputs: &[Json<'_>]) -> Result<usize, Reject> {
+    let asked_for: usize = inputs.iter().map(|request| actions(request).count()).sum();
+    if asked_for <= 1 {
+        return Ok(asked_for);
+    }
     let mut rest = r.peek_all().compact().len();
-    let (mut events, mut unfolded) = (0, 0);
+    let mut unfolded = 0;
     for (i, request) in inputs.iter().enumerate() {
         let size = request.compact().len() + outputs.get(i).map_or(0, |o| o.compact().len());
-        let count = actions(request).count();
         rest = rest.saturating_sub(size);
-        events += count;
-        unfolded += count * size;
+        unfolded += actions(request).count() * size;
     }
-    unfolded += events * rest;
-    if events > MAX_EVENTS || unfolded > MAX_UNFOLDED {
+    unfolded += asked_for * rest;
+    if asked_for > MAX_EVENTS || unfolded > MAX_UNFOLDED {
         let reason =
-            format!("the record unfolds to {events} decisions of {unfolded} bytes, more than {MAX_EVENTS} or {MAX_UNFOLDED} bytes");
+            format!("the record unfolds to {asked_for} decisions of {unfolded} bytes, more than {MAX_EVENTS} or {MAX_UNFOLDED} bytes");
         return Err(Reject::new(Code::TooLarge, reason));
     }
-    Ok(())
+    Ok(asked_for)
 }
 
 /// Actions that an output allows, in its order.
