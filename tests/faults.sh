@@ -11,16 +11,19 @@ export KAFKA_PORT=${KAFKA_PORT:-29092}
 export VIALOG_TEST_KAFKA=127.0.0.1:$KAFKA_PORT
 started=0
 bucket=0
-trap '[ $started = 0 ] || tests/peers/kafka.sh down; [ $bucket = 0 ] || tests/peers/s3.sh down' EXIT
+trap '[ $started = 0 ] || tests/peers/kafka.sh down || true; [ $bucket = 0 ] || tests/peers/s3.sh down || true' EXIT
 (exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") 2>/dev/null || { started=1; tests/peers/kafka.sh up; }
 cargo build --workspace
 filters=(real_kafka)
 if [ -n "${VIALOG_TEST_LONG:-}" ]; then
   filters+=(faults checker exactly_once hostile)
   if command -v go >/dev/null; then
-    bucket=1 filters+=(bucket)
+    filters+=(bucket)
+    (exec 3<>"/dev/tcp/127.0.0.1/${S3_PORT:-29000}") 2>/dev/null || bucket=1
+    # In two steps: that `up` fails must not be passed over.
+    store=$(tests/peers/s3.sh up)
     set -a
-    eval "$(tests/peers/s3.sh up)"
+    eval "$store"
     set +a
   else
     echo "SKIP lakes in a bucket: Go is not installed, which builds the store"

@@ -68,6 +68,13 @@ pub(crate) fn is_out_of_range(error: &KafkaError) -> bool {
     matches!(error.rdkafka_error_code(), Some(RDKafkaErrorCode::AutoOffsetReset | RDKafkaErrorCode::OffsetOutOfRange))
 }
 
+/// Records came that cannot be read: their checksum is wrong, they cannot be unpacked, or they have a form of no known
+/// version. librdkafka says so once and goes on behind them.
+pub(crate) fn is_damaged(error: &KafkaError) -> bool {
+    let code = error.rdkafka_error_code();
+    matches!(code, Some(RDKafkaErrorCode::BadMessage | RDKafkaErrorCode::BadCompression | RDKafkaErrorCode::NotImplemented))
+}
+
 pub(crate) fn report(error: &KafkaError) {
     match error.rdkafka_error_code() {
         // librdkafka reconnects by itself.
@@ -78,8 +85,11 @@ pub(crate) fn report(error: &KafkaError) {
     }
 }
 
+/// Offsets behind the last of each partition.
+pub(crate) type Ends = BTreeMap<(String, i32), i64>;
+
 /// End offsets of every partition of every feed, as they are now.
-pub(crate) fn end_offsets(consumer: &BaseConsumer<Context>, config: &WorkerConfig) -> Result<BTreeMap<(String, i32), i64>, IngestError> {
+pub(crate) fn end_offsets(consumer: &BaseConsumer<Context>, config: &WorkerConfig) -> Result<Ends, IngestError> {
     let mut ends = BTreeMap::new();
     for feed in &config.feeds {
         let metadata = consumer.fetch_metadata(Some(&feed.topic), WATERMARK_TIMEOUT);

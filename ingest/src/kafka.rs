@@ -8,6 +8,8 @@
 //! Limits: records up to 32 MiB; a failed commit is repeated with the same batch for ever, waiting at most
 //! 10 s between tries, because nothing else can be done with it that loses nothing.
 
+mod ending;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -24,7 +26,7 @@ use rdkafka::{Offset, TopicPartitionList};
 use schemas::decode::Decoder;
 
 use crate::assignment::{Context, Shared, client_config, origin};
-use crate::broker::{self, POLL, end_offsets, is_out_of_range, report, seek};
+use crate::broker::{self, Ends, POLL, end_offsets, is_damaged, is_out_of_range, report, seek};
 use crate::gap::{self, OnGap};
 use crate::start::Start;
 use crate::summary::Summary;
@@ -34,8 +36,6 @@ use crate::{Feed, IngestError, WorkerConfig, now_us};
 const FOLLOW_EVERY: Duration = Duration::from_millis(500);
 /// How often a running worker merges files and writes checkpoints.
 const MAINTAIN_EVERY: Duration = Duration::from_secs(30);
-/// With `once`: how long nothing may come after every partition said that it ended.
-const QUIET_MS: i64 = 1_000;
 
 /// Runs a worker until `stop` is set, or to the end of the topics with `once`.
 ///
@@ -60,7 +60,6 @@ pub fn run(lake: &Lake, config: &WorkerConfig, stop: &AtomicBool) -> Result<Summ
         next: BTreeMap::new(),
         done: Run::default(),
         last_record_us: now_us(),
-        ends_seen: 0,
         reading: None,
     };
     let ended = AtomicBool::new(false);
@@ -126,7 +125,6 @@ struct Worker<'a> {
     next: BTreeMap<(String, i32), i64>,
     done: Run,
     last_record_us: i64,
-    ends_seen: usize,
     /// Of the last record.
     reading: Option<Reading<'a>>,
 }
@@ -155,24 +153,22 @@ impl<'a> Reading<'a> {
 }
 
 impl Worker<'_> {
-    fn run(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool, ends: &BTreeMap<(String, i32), i64>) -> Result<(), IngestError> {
+    fn run(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool, ends: &Ends) -> Result<(), IngestError> {
         while !stop.load(Ordering::Relaxed) {
             let may_be_at_end = self.step(consumer, stop, ends)?;
-            if self.config.once && may_be_at_end && self.is_at_end(ends) {
-                self.take_markers(ends);
-                break;
+            if self.config.once && may_be_at_end && self.is_at_end(ends)? {
+                self.flush(consumer, stop)?;
+                // Where another owner took some of the batch, it goes on from the table.
+                if self.unread(ends).is_empty() {
+                    return Ok(());
+                }
             }
         }
         self.flush(consumer, stop)
     }
 
     /// Takes what comes next. Returns whether this may be the end: a record may be only where it is the last of its partition.
-    fn step(
-        &mut self,
-        consumer: &BaseConsumer<Context>,
-        stop: &AtomicBool,
-        ends: &BTreeMap<(String, i32), i64>,
-    ) -> Result<bool, IngestError> {
+    fn step(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool, ends: &Ends) -> Result<bool, IngestError> {
         let polled = consumer.poll(POLL);
         let (now_us, mut may_be_at_end) = (now_us(), true);
         self.follow_assignment(consumer)?;
@@ -182,8 +178,16 @@ impl Worker<'_> {
                 self.take(&message, now_us)?;
                 may_be_at_end = self.last_of(ends).is_none_or(|end| message.offset() >= end - 1);
             }
-            Some(Err(KafkaError::PartitionEOF(_))) => self.ends_seen += 1,
+            Some(Err(KafkaError::PartitionEOF(_))) => {}
             Some(Err(error)) if is_out_of_range(&error) => self.start_anew(consumer)?,
+            Some(Err(source)) if is_damaged(&source) => {
+                // The client has passed over them: with the next record they would look like offsets that never held one.
+                self.flush(consumer, stop)?;
+                return Err(IngestError::Kafka {
+                    action: "read records that the broker holds damaged, and they are not passed over",
+                    source,
+                });
+            }
             Some(Err(error)) => report(&error),
         }
         self.record_gaps(consumer)?;
@@ -195,7 +199,7 @@ impl Worker<'_> {
     }
 
     /// The end of the partition that is being read.
-    fn last_of(&self, ends: &BTreeMap<(String, i32), i64>) -> Option<i64> {
+    fn last_of(&self, ends: &Ends) -> Option<i64> {
         ends.get(&self.reading.as_ref()?.key).copied()
     }
 
@@ -212,7 +216,6 @@ impl Worker<'_> {
             }
         }
         self.next = assigned;
-        self.ends_seen = 0;
         self.new_batch();
         Ok(())
     }
@@ -342,37 +345,6 @@ impl Worker<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Whether every partition of every feed is read to the end that it had at the start, by whichever worker. Where a
-    /// topic ends in transaction markers no record reaches its end: then quiet after every partition said so will do.
-    fn is_at_end(&self, ends: &BTreeMap<(String, i32), i64>) -> bool {
-        let stopped = self.shared.lock().unwrap_or_else(PoisonError::into_inner).stopped.clone();
-        let read = |(key, end): (&(String, i32), &i64)| {
-            let by_us = self.next.get(key).is_some_and(|next| next >= end);
-            *end <= 0 || by_us || stopped.contains(key) || self.recorded(key).is_some_and(|to| to + 1 >= *end)
-        };
-        if ends.iter().all(read) {
-            return true;
-        }
-        let quiet = now_us() - self.last_record_us > QUIET_MS * 1000;
-        self.next.len() + stopped.len() >= ends.len() && self.ends_seen >= self.next.len() && quiet
-    }
-
-    /// Offsets up to the ends seen at the start that gave no record hold transaction markers, or records of aborted
-    /// transactions: all that is there was read. (With `read_committed` an end is that of the last decided transaction.)
-    fn take_markers(&mut self, ends: &BTreeMap<(String, i32), i64>) {
-        for (key, next) in &mut self.next {
-            let Some(end) = ends.get(key).copied().filter(|end| *end > *next) else { continue };
-            let Some(feed) = self.config.feeds.iter().find(|f| f.topic == key.0) else { continue };
-            self.batch.skip_to(&origin(self.config, feed, key.1), *next - 1, end - 1);
-            *next = end;
-        }
-    }
-
-    fn recorded(&self, (topic, partition): &(String, i32)) -> Option<i64> {
-        let feed = self.config.feeds.iter().find(|f| &f.topic == topic)?;
-        events::position(&self.table, &origin(self.config, feed, *partition))
     }
 
     fn finish(self) -> Result<Summary, IngestError> {

@@ -167,7 +167,7 @@ async fn copies_between(events: &Table, seen: &mut SeenIds, after: Option<u64>, 
     let df = |e: datafusion::error::DataFusionError| LakeError::Rows(Box::new(e));
     context.register_table("fresh", Arc::new(Snapshot::between(events, after, up_to))).map_err(df)?;
     context.register_table("versions", Arc::new(versions(events, after, up_to)?)).map_err(df)?;
-    let ids = "SELECT event_id, event_time FROM fresh WHERE row_kind = 'event'";
+    let ids = "SELECT event_id, event_time, event_time_source = 'kafka' FROM fresh WHERE row_kind = 'event'";
     let ids = Ids::of(&context.sql(ids).await.map_err(df)?.collect().await.map_err(df)?)?;
     let mut earlier = events.data_files();
     earlier.retain(|f| after.is_some_and(|v| f.version <= v));

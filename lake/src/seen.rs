@@ -2,7 +2,8 @@
 //!
 //! Every file of `events` carries a bloom filter of its event ids (one false hit in 100,000) and the range of its event
 //! times; a copy carries the same id and the same event time. So of all files only those that overlap in time are
-//! asked, and of those only the ones that say *maybe* are read.
+//! asked, and of those only the ones that say *maybe* are read. An event without a time of its own has that of its Kafka record,
+//! which is another one when it is sent again: of those all files are asked.
 //!
 //! Memory: filters are kept up to 96 MiB, about 25 million ids; past that the least recently used are read anew.
 
@@ -30,38 +31,54 @@ const MAX_CACHE_BYTES: usize = 96 << 20;
 /// What is read of a file where its reader does not say how much it wants: headers of a few bytes.
 const READ_AHEAD_BYTES: u64 = 64 << 10;
 
-/// Event ids with their times, by time.
+/// Event ids.
 #[derive(Debug, Default)]
-pub(crate) struct Ids(Vec<(i64, String)>);
+pub(crate) struct Ids {
+    /// With their times, by time.
+    timed: Vec<(i64, String)>,
+    /// Of events whose time is that of their record.
+    untimed: Vec<String>,
+}
 
 impl Ids {
-    /// From batches of `event_id, event_time`.
+    /// From batches of `event_id, event_time` and whether that is the time of the record.
     pub(crate) fn of(batches: &[RecordBatch]) -> Result<Self, LakeError> {
         let rows = |e: arrow::error::ArrowError| LakeError::Rows(Box::new(e));
-        let mut ids = Vec::new();
+        let mut ids = Self::default();
         for batch in batches {
             let texts = cast(batch.column(0), &DataType::Utf8).map_err(rows)?;
             let times = cast(batch.column(1), &DataType::Timestamp(TimeUnit::Microsecond, Some("UTC".into()))).map_err(rows)?;
             let (texts, times) = (texts.as_string::<i32>(), times.as_primitive::<TimestampMicrosecondType>());
-            ids.extend((0..batch.num_rows()).filter(|i| !texts.is_null(*i)).map(|i| (times.value(i), texts.value(i).to_owned())));
+            let of_record = batch.column(2).as_boolean();
+            for i in (0..batch.num_rows()).filter(|i| !texts.is_null(*i)) {
+                let id = texts.value(i).to_owned();
+                match of_record.is_valid(i) && of_record.value(i) {
+                    true => ids.untimed.push(id),
+                    false => ids.timed.push((times.value(i), id)),
+                }
+            }
         }
-        ids.sort_unstable();
-        Ok(Self(ids))
+        ids.timed.sort_unstable();
+        Ok(ids)
     }
 
     /// Those that may stand here twice.
     fn repeated(&self) -> impl Iterator<Item = &str> {
         let hasher = RandomState::new();
-        let mut seen = HashSet::with_capacity(self.0.len());
-        self.0.iter().map(|(_, id)| id.as_str()).filter(move |id| !seen.insert(hasher.hash_one(id)))
+        let mut seen = HashSet::with_capacity(self.timed.len() + self.untimed.len());
+        self.all().filter(move |id| !seen.insert(hasher.hash_one(id)))
     }
 
-    /// Those whose time lies in a range; all when the range is not known.
-    fn within(&self, times: Option<(i64, i64)>) -> &[(i64, String)] {
-        let Some((low, high)) = times else { return &self.0 };
-        let from = self.0.partition_point(|(time, _)| *time < low);
-        let to = self.0.partition_point(|(time, _)| *time <= high);
-        &self.0[from..to]
+    fn all(&self) -> impl Iterator<Item = &str> {
+        self.timed.iter().map(|(_, id)| id).chain(&self.untimed).map(String::as_str)
+    }
+
+    /// Those whose time lies in a range, or is not their own; all when the range is not known.
+    fn within(&self, times: Option<(i64, i64)>) -> impl Iterator<Item = &str> {
+        let (low, high) = times.unwrap_or((i64::MIN, i64::MAX));
+        let from = self.timed.partition_point(|(time, _)| *time < low);
+        let to = self.timed.partition_point(|(time, _)| *time <= high);
+        self.timed[from..to].iter().map(|(_, id)| id).chain(&self.untimed).map(String::as_str)
     }
 }
 
@@ -96,15 +113,14 @@ impl SeenIds {
         let mut found = Suspects { ids: ids.repeated().collect(), files: Vec::new() };
         for file in files {
             let times = Logged::of(file.add.stats.as_deref()).and_then(|logged| logged.bounds_us(name::event_time));
-            let wanted = ids.within(times);
-            if wanted.is_empty() {
+            if ids.within(times).next().is_none() {
                 continue;
             }
             let filters = self.filters_of(table, &file.add)?;
             let may_hold = |id: &str| filters.iter().any(|filter| filter.as_ref().is_none_or(|f| f.check(id)));
-            let held: Vec<&str> = wanted.iter().map(|(_, id)| id.as_str()).filter(|id| may_hold(id)).collect();
-            if !held.is_empty() {
-                found.ids.extend(held);
+            if ids.within(times).any(may_hold) {
+                // The file is read: then also those of another time are looked for in it.
+                found.ids.extend(ids.all().filter(|id| may_hold(id)));
                 found.files.push(file.add);
             }
         }

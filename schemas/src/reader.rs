@@ -19,9 +19,6 @@ const MAX_EXT_PATH: usize = 256;
 /// Values that an adapter reads, and there is room for from the start.
 const USUAL_USED: usize = 64;
 
-/// Bytes of the path of a container that there is room for from the start.
-const USUAL_PATH: usize = 64;
-
 /// A reading view of one element.
 #[derive(Debug)]
 pub struct Reader<'a> {
@@ -30,7 +27,7 @@ pub struct Reader<'a> {
     used: RefCell<Vec<usize>>,
     faults: RefCell<Vec<String>>,
     /// Where the last value lay.
-    last: RefCell<Container<'a>>,
+    last: RefCell<Option<Container<'a>>>,
 }
 
 /// The container of a value, with its path; its fields are mostly read one after the other.
@@ -54,19 +51,24 @@ pub struct TimeField {
 impl<'a> Reader<'a> {
     /// A reader of this element.
     pub fn new(json: &'a Json<'a>) -> Self {
-        let last = Container { path: String::with_capacity(USUAL_PATH), found: None };
-        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default(), last: RefCell::new(last) }
+        Self { json, used: RefCell::new(Vec::with_capacity(USUAL_USED)), faults: RefCell::default(), last: RefCell::default() }
     }
 
     fn find(&self, path: &str) -> Option<&'a Json<'a>> {
         let Some(dot) = path.bytes().rposition(|b| b == b'.') else { return self.json.step(path) };
         let (parent, mut last) = (&path[..dot], self.last.borrow_mut());
-        if last.path != parent {
-            last.path.clear();
-            last.path.push_str(parent);
-            last.found = self.json.at(parent);
-        }
-        last.found?.step(&path[dot + 1..])
+        let container = match &mut *last {
+            Some(last) => {
+                if last.path != parent {
+                    last.path.clear();
+                    last.path.push_str(parent);
+                    last.found = self.json.at(parent);
+                }
+                last.found
+            }
+            None => last.insert(Container { path: parent.to_owned(), found: self.json.at(parent) }).found,
+        };
+        container?.step(&path[dot + 1..])
     }
 
     /// The value at a path; counts as mapped.

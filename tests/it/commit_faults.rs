@@ -162,9 +162,10 @@ impl Drop for SmallDisk {
 
 /// A lake whose folder is a file system of its own, with the key file beside it; a worker's commits fail on it.
 struct DiskFault {
-    scene: Scene,
-    disk: SmallDisk,
+    // Let go of in this order: the worker, what is mounted in the folder, the folder.
     worker: Running,
+    disk: SmallDisk,
+    scene: Scene,
 }
 
 /// Options of the mount at first, and while it does not work.
@@ -184,7 +185,7 @@ impl DiskFault {
         scene.produce(100..6_000);
         let worker = Running::worker(&scene.config);
         wait_for_log(&scene.config, "the commit failed and is repeated");
-        Some(Self { scene, disk, worker })
+        Some(Self { worker, disk, scene })
     }
 
     /// The same worker goes on by itself once the disk works.

@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::process::{Command, Stdio};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ingest::produce::{Outgoing, Producer};
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use crate::calls::tool_call;
 use crate::real_kafka_scene::Scene;
 use crate::running::Running;
-use crate::support::{binary, number, query, summary};
+use crate::support::{PATIENCE, binary, number, query, summary};
 
 /// A zstd frame of blocks that each say "this byte, 128 KiB times" in four bytes (RFC 8878 3.1.1.2).
 fn zstd_bomb(unpacked_bytes: u64) -> Vec<u8> {
@@ -38,7 +38,9 @@ fn run_watched(args: &[&str]) -> (u64, Value) {
     let status = format!("/proc/{}/status", child.id());
     let mut peak_kib = 0;
     let mut stdout = child.stdout();
+    let until = Instant::now() + PATIENCE;
     while child.is_there() {
+        assert!(Instant::now() < until, "{args:?} never ended");
         let text = std::fs::read_to_string(&status).unwrap_or_default();
         let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:"));
         peak_kib = line.and_then(|line| line.trim().trim_end_matches(" kB").parse().ok()).unwrap_or(peak_kib);

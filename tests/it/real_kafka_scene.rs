@@ -7,6 +7,7 @@ use futures::executor::block_on;
 use rdkafka::admin::{AdminClient, AdminOptions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
+use rdkafka::error::KafkaError;
 use rdkafka::{ClientConfig, Message as _, Offset, TopicPartitionList};
 use serde_json::Value;
 
@@ -112,10 +113,13 @@ impl Scene {
         list.add_partition_offset(&self.topic, 0, Offset::Beginning).unwrap();
         consumer.assign(&list).unwrap();
         let mut calls = Vec::new();
-        while let Ok(record) = consumer.poll(WAIT).expect("an end or a record") {
-            calls.push(record.payload().map(number_of_call));
+        loop {
+            match consumer.poll(WAIT).expect("an end or a record") {
+                Ok(record) => calls.push(record.payload().map(number_of_call)),
+                Err(KafkaError::PartitionEOF(_)) => return calls,
+                Err(error) => panic!("{error}"),
+            }
         }
-        calls
     }
 
     /// `ingest --once`: exit code and summary.

@@ -76,7 +76,7 @@ pub(crate) fn write_config(folder: &Path, brokers: &str, sources: &[(&str, &str)
 }
 
 /// How long something may take to come that must come.
-const PATIENCE: Duration = Duration::from_secs(120);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 
 /// Waits until the one number of a query is at least this.
 pub(crate) fn wait_for(lake: &Path, sql: &str, wanted: i64) {

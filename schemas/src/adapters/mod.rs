@@ -176,7 +176,7 @@ impl Adapter {
     ///
     /// # Errors
     /// A [`Reject`] when the element is not of the shape that this adapter knows.
-    pub fn adapt(&self, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
+    pub fn adapt<'a>(&'a self, input: &Input<'a>) -> Result<Vec<Draft>, Reject> {
         match self {
             Self::Okta => okta::adapt(input),
             Self::Keycloak => keycloak::adapt(input),

@@ -154,7 +154,7 @@ impl Mapping {
     }
 
     /// The events of one element.
-    pub(crate) fn adapt(&self, input: &Input<'_>) -> Result<Vec<Draft>, Reject> {
+    pub(crate) fn adapt<'a>(&'a self, input: &Input<'a>) -> Result<Vec<Draft>, Reject> {
         self.traced(input, &mut None)
     }
 
@@ -162,7 +162,7 @@ impl Mapping {
     ///
     /// # Errors
     /// When the element is not of the mapping's shape.
-    pub(crate) fn traced(&self, input: &Input<'_>, origins: &mut Option<Vec<Origin>>) -> Result<Vec<Draft>, Reject> {
+    pub(crate) fn traced<'a>(&'a self, input: &Input<'a>, origins: &mut Option<Vec<Origin>>) -> Result<Vec<Draft>, Reject> {
         let reader = input.reader;
         let (top, part) = (reader.peek_all(), self.part(reader.peek_all()));
         let is_there = |path: &Path| path.find(top, part).is_some_and(|value| !value.is_empty());
