@@ -7,7 +7,9 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use crate::calls::COMMITTED;
+use ingest::produce::Outgoing;
+
+use crate::calls::{self, COMMITTED, tool_call};
 use crate::checker::{Expected, check};
 use crate::commit_faults::{POINTS, at_once};
 use crate::exactly_once::random_below;
@@ -67,6 +69,36 @@ fn broker_away(test: &str, how_long: Duration) {
     worker.ends_well();
     eprintln!("{test}: {before} committed when the broker came back, {produced} produced");
     check(&scene.lake(), &Expected::calls(&scene.topic, produced));
+}
+
+/// One partition has a backlog, of which the client holds a part; the other one reaches its end again and again. Then nothing
+/// comes for a while, for the broker is away.
+#[test]
+fn a_run_to_the_end_does_not_take_a_broker_that_is_away_for_the_end() {
+    const BACKLOG: u64 = 100_000;
+    let Some(scene) = Scene::new("a_run_to_the_end_does_not_take_a_broker_that_is_away_for_the_end", 2) else { return };
+    let producer = calls::producer(&scene.brokers);
+    let send = |partition: i32, id: u64| {
+        let payload = tool_call(id);
+        let call = Outgoing { topic: &scene.topic, partition: Some(partition), payload: Some(payload.as_bytes()), ..Outgoing::default() };
+        producer.send(&call).unwrap();
+    };
+    (0..BACKLOG).for_each(|id| send(1, id));
+    send(0, BACKLOG);
+    assert_eq!(producer.flush().unwrap(), BACKLOG + 1);
+    let worker = Running::worker_with(&scene.config, &["--once"]);
+    wait_for(&scene.lake(), COMMITTED, 1);
+    for id in BACKLOG + 1..BACKLOG + 11 {
+        send(0, id);
+        assert_eq!(producer.flush().unwrap(), id + 1);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+    let stopped = StoppedBroker::stop();
+    std::thread::sleep(Duration::from_secs(8));
+    drop(stopped);
+    assert!(worker.ended().success());
+    let of = |partition: i32| number(&scene.lake(), &format!("SELECT count(*) FROM events WHERE \"partition\" = {partition}"));
+    assert_eq!((of(1), of(0) > 0), (100_000, true), "what was there at the start is read");
 }
 
 #[test]

@@ -2,16 +2,17 @@
 //! embedded broker keeps 5 MB of a partition.) All data here is synthetic.
 
 use std::io::{Read, Write};
+use std::os::unix::fs::FileExt;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use ingest::produce::{Outgoing, Producer};
 use serde_json::{Value, json};
 
-use crate::calls::tool_call;
-use crate::real_kafka_scene::Scene;
+use crate::calls::{COMMITTED, tool_call};
+use crate::real_kafka_scene::{Scene, check_calls};
 use crate::running::Running;
-use crate::support::{PATIENCE, binary, number, query, summary};
+use crate::support::{PATIENCE, binary, number, query, summary, vialog};
 
 /// A zstd frame of blocks that each say "this byte, 128 KiB times" in four bytes (RFC 8878 3.1.1.2).
 fn zstd_bomb(unpacked_bytes: u64) -> Vec<u8> {
@@ -50,6 +51,30 @@ fn run_watched(args: &[&str]) -> (u64, Value) {
     stdout.read_to_string(&mut said).unwrap();
     assert!(child.ended().success(), "{said}");
     (peak_kib >> 10, serde_json::from_str(said.lines().last().unwrap()).unwrap())
+}
+
+/// One byte of the second batch is another one on the broker's disk, so its checksum is wrong. The client passes over such a batch,
+/// and with the next record its offsets would look like some that never held one.
+#[test]
+fn records_that_the_broker_holds_damaged_end_the_worker_and_are_not_passed_over() {
+    let Some(scene) = Scene::new("records_that_the_broker_holds_damaged_end_the_worker_and_are_not_passed_over", 1) else { return };
+    [0..100, 100..200, 200..300].into_iter().for_each(|ids| scene.produce(ids));
+    let segment = scene.segment();
+    let change = |from: &[u8], to: &[u8]| {
+        let held = std::fs::read(&segment).unwrap();
+        let at = held.windows(from.len()).position(|window| window == from).unwrap();
+        std::fs::File::options().write(true).open(&segment).unwrap().write_all_at(to, at as u64).unwrap();
+    };
+    change(b"\"id-150\"", b"\"id+150\"");
+    for _ in 0..2 {
+        let worker = vialog(&["ingest", "--config", scene.config.to_str().unwrap(), "--once"]);
+        let said = String::from_utf8_lossy(&worker.stderr).into_owned();
+        assert!(!worker.status.success() && said.contains("read records that the broker holds damaged"), "{said}");
+        assert_eq!(number(&scene.lake(), COMMITTED), 100, "what came before them is committed");
+    }
+    change(b"\"id+150\"", b"\"id-150\"");
+    assert_eq!(scene.once().0, Some(0));
+    check_calls(&scene, 0..300, (0, 300));
 }
 
 /// Twice the bar of ordinary records: one record of 20 MB stands beside the batch that it goes to.

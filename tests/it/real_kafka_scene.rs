@@ -91,6 +91,13 @@ impl Scene {
         Producing::start(&self.brokers, &self.topic, self.partitions, 0)
     }
 
+    /// The file in which the broker of `tests/peers/kafka.sh` holds partition 0.
+    pub(crate) fn segment(&self) -> PathBuf {
+        let port = self.brokers.rsplit(':').next().unwrap();
+        let data = std::env::temp_dir().join(format!("vialog-kafka-{port}/data"));
+        data.join(format!("{}-0/00000000000000000000.log", self.topic))
+    }
+
     pub(crate) fn edit_config(&self, from: &str, to: &str) {
         let text = std::fs::read_to_string(&self.config).unwrap();
         assert!(text.contains(from), "{text}");

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use ingest::produce::{Outgoing, Producer};
+use ingest::produce::Outgoing;
 use rdkafka::ClientConfig;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer as _};
 
@@ -136,40 +136,6 @@ fn a_topic_made_anew_stops_and_is_read_from_its_start_as_a_new_incarnation() {
     // 20 offsets of the old one, the row of the stop, five of the new one.
     check_calls(&scene, 0..25, (1, 26));
     check_alert(&lake, "topic_made_anew");
-}
-
-/// One partition has a backlog; another is written to all the while, so its end is reached again and again; and the worker stands
-/// still for longer than the time after which it asks whether it is at the end.
-#[test]
-fn a_run_to_the_end_does_not_take_a_pause_for_the_end() {
-    const BACKLOG: u64 = 20_000;
-    let Some(scene) = Scene::new("a_run_to_the_end_does_not_take_a_pause_for_the_end", 2) else { return };
-    let send = |producer: &Producer, partition: i32, id: u64| {
-        let payload = tool_call(id);
-        let call = Outgoing { topic: &scene.topic, partition: Some(partition), payload: Some(payload.as_bytes()), ..Outgoing::default() };
-        producer.send(&call).unwrap();
-    };
-    let backlog = calls::producer(&scene.brokers);
-    (0..BACKLOG).for_each(|id| send(&backlog, 1, id));
-    send(&backlog, 0, BACKLOG);
-    assert_eq!(backlog.flush().unwrap(), BACKLOG + 1);
-    let mut worker = Running::worker_with(&scene.config, &["--once", "--format", "json"]);
-    let live = calls::producer(&scene.brokers);
-    let (mut next, mut stops) = (BACKLOG + 1, 0);
-    while worker.is_there() {
-        (0..20).for_each(|n| send(&live, 0, next + n));
-        next += 20;
-        std::thread::sleep(Duration::from_millis(50));
-        if stops < 4 && scene.lake().is_dir() {
-            worker.signal("STOP");
-            std::thread::sleep(Duration::from_millis(1_500));
-            worker.signal("CONT");
-            stops += 1;
-        }
-    }
-    assert!(worker.ended().success());
-    let of = |what: &str| number(&scene.lake(), &format!("SELECT count(*) FROM events WHERE \"partition\" = {what}"));
-    assert_eq!((of("1"), of("0") > 0, stops), (20_000, true, 4), "the backlog was read to its end");
 }
 
 /// Records that a later one of the same key replaced are gone, and so are tombstones after a while: their offsets hold
