@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use ingest::embedded::EmbeddedBroker;
+use serde_json::Value;
 
 use crate::calls::{self, COMMITTED, file_of_calls, import_args};
 use crate::checker::{Expected, check};
@@ -36,6 +37,10 @@ impl Scene {
         calls::produce(&self.broker.brokers(), TOPIC, PARTITIONS, ids);
     }
 
+    pub(crate) fn brokers(&self) -> String {
+        self.broker.brokers()
+    }
+
     pub(crate) fn lake(&self) -> PathBuf {
         self.folder.path().join("lake")
     }
@@ -52,8 +57,9 @@ impl Scene {
         assert_eq!(killed.status.signal(), Some(9), "{point}: {}", String::from_utf8_lossy(&killed.stderr));
     }
 
-    fn drain(&self) {
-        summary(&["ingest", "--config", self.config.to_str().unwrap(), "--once", "--format", "json"]);
+    /// Reads to the end; what the worker says of it.
+    pub(crate) fn drain(&self) -> Value {
+        summary(&["ingest", "--config", self.config.to_str().unwrap(), "--once", "--format", "json"])
     }
 }
 

@@ -4,9 +4,11 @@
 use std::time::Duration;
 
 use ingest::embedded::EmbeddedBroker;
+use ingest::produce::Outgoing;
 
-use crate::calls::{COMMITTED, Producing};
+use crate::calls::{self, COMMITTED, Producing, tool_call};
 use crate::checker::{Expected, check};
+use crate::commit_faults::Scene;
 use crate::running::Running;
 use crate::support::{number, summary, write_config};
 
@@ -48,6 +50,24 @@ pub(crate) fn kill_and_check(brokers: &str, kills: u64, group_times: &[(&str, &s
     eprintln!("{kills} kills, {produced} produced, {before} committed under fire, {} drained after", rest["records"]);
     assert!(before > 0, "the workers never committed anything while they were being killed");
     check(&lake, &Expected::calls(TOPIC, produced));
+}
+
+/// Its time is that of its Kafka record, which is another one when it is sent again.
+#[test]
+fn a_copy_of_an_event_without_a_time_of_its_own_is_found_whenever_it_comes() {
+    let scene = Scene::new();
+    let call =
+        tool_call(1).replace(r#""time":"2026-11-23T02:40:47.457Z","#, "").replace(r#","logged_at":"2026-11-23T02:40:47.457755643Z""#, "");
+    assert!(!call.contains("2026"), "{call}");
+    let producer = calls::producer(&scene.brokers());
+    for (sent, day) in (1..).zip([1, 9]) {
+        let timestamp_ms = Some(1_780_000_000_000 + day * 86_400_000);
+        let record = Outgoing { topic: TOPIC, partition: Some(0), timestamp_ms, payload: Some(call.as_bytes()), ..Outgoing::default() };
+        producer.send(&record).unwrap();
+        assert_eq!(producer.flush().unwrap(), sent);
+        assert_eq!(scene.drain()["records_duplicate"].as_u64(), Some(sent - 1));
+    }
+    assert_eq!(number(&scene.lake(), "SELECT count(*) FROM events"), 1);
 }
 
 #[test]
