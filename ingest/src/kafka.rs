@@ -60,6 +60,7 @@ pub fn run(lake: &Lake, config: &WorkerConfig, stop: &AtomicBool) -> Result<Summ
         next: BTreeMap::new(),
         done: Run::default(),
         last_record_us: now_us(),
+        look: None,
         reading: None,
     };
     let ended = AtomicBool::new(false);
@@ -125,6 +126,8 @@ struct Worker<'a> {
     next: BTreeMap<(String, i32), i64>,
     done: Run,
     last_record_us: i64,
+    /// With `once`: whether there are more records where none came.
+    look: Option<ending::Look>,
     /// Of the last record.
     reading: Option<Reading<'a>>,
 }
@@ -156,7 +159,7 @@ impl Worker<'_> {
     fn run(&mut self, consumer: &BaseConsumer<Context>, stop: &AtomicBool, ends: &Ends) -> Result<(), IngestError> {
         while !stop.load(Ordering::Relaxed) {
             let may_be_at_end = self.step(consumer, stop, ends)?;
-            if self.config.once && may_be_at_end && self.is_at_end(ends)? {
+            if self.config.once && may_be_at_end && self.is_at_end(consumer, ends)? {
                 self.flush(consumer, stop)?;
                 // Where another owner took some of the batch, it goes on from the table.
                 if self.unread(ends).is_empty() {

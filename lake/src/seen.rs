@@ -3,7 +3,8 @@
 //! Every file of `events` carries a bloom filter of its event ids (one false hit in 100,000) and the range of its event
 //! times; a copy carries the same id and the same event time. So of all files only those that overlap in time are
 //! asked, and of those only the ones that say *maybe* are read. An event without a time of its own has that of its Kafka record,
-//! which is another one when it is sent again: of those all files are asked.
+//! which is another one when it is sent again: of those the files of seven days around it are asked. One that is stored with the time of
+//! its record and comes again with its own is not found.
 //!
 //! Memory: filters are kept up to 96 MiB, about 25 million ids; past that the least recently used are read anew.
 
@@ -37,8 +38,11 @@ pub(crate) struct Ids {
     /// With their times, by time.
     timed: Vec<(i64, String)>,
     /// Of events whose time is that of their record.
-    untimed: Vec<String>,
+    untimed: Vec<(i64, String)>,
 }
+
+/// How far from its record's time an event without its own may have been before, microseconds.
+const UNTIMED_REACH_US: i64 = 7 * 86_400_000_000;
 
 impl Ids {
     /// From batches of `event_id, event_time` and whether that is the time of the record.
@@ -51,14 +55,13 @@ impl Ids {
             let (texts, times) = (texts.as_string::<i32>(), times.as_primitive::<TimestampMicrosecondType>());
             let of_record = batch.column(2).as_boolean();
             for i in (0..batch.num_rows()).filter(|i| !texts.is_null(*i)) {
-                let id = texts.value(i).to_owned();
-                match of_record.is_valid(i) && of_record.value(i) {
-                    true => ids.untimed.push(id),
-                    false => ids.timed.push((times.value(i), id)),
-                }
+                let is_untimed = of_record.is_valid(i) && of_record.value(i);
+                let those = if is_untimed { &mut ids.untimed } else { &mut ids.timed };
+                those.push((times.value(i), texts.value(i).to_owned()));
             }
         }
         ids.timed.sort_unstable();
+        ids.untimed.sort_unstable();
         Ok(ids)
     }
 
@@ -70,16 +73,21 @@ impl Ids {
     }
 
     fn all(&self) -> impl Iterator<Item = &str> {
-        self.timed.iter().map(|(_, id)| id).chain(&self.untimed).map(String::as_str)
+        self.timed.iter().chain(&self.untimed).map(|(_, id)| id.as_str())
     }
 
-    /// Those whose time lies in a range, or is not their own; all when the range is not known.
+    /// Those whose time lies in a range, or near it where it is not their own; all when the range is not known.
     fn within(&self, times: Option<(i64, i64)>) -> impl Iterator<Item = &str> {
         let (low, high) = times.unwrap_or((i64::MIN, i64::MAX));
-        let from = self.timed.partition_point(|(time, _)| *time < low);
-        let to = self.timed.partition_point(|(time, _)| *time <= high);
-        self.timed[from..to].iter().map(|(_, id)| id).chain(&self.untimed).map(String::as_str)
+        let near = (low.saturating_sub(UNTIMED_REACH_US), high.saturating_add(UNTIMED_REACH_US));
+        between(&self.timed, (low, high)).iter().chain(between(&self.untimed, near)).map(|(_, id)| id.as_str())
     }
+}
+
+fn between(ids: &[(i64, String)], (low, high): (i64, i64)) -> &[(i64, String)] {
+    let from = ids.partition_point(|(time, _)| *time < low);
+    let to = ids.partition_point(|(time, _)| *time <= high);
+    &ids[from..to]
 }
 
 /// Filters that were read.

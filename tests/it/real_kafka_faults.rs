@@ -86,7 +86,7 @@ fn a_run_to_the_end_does_not_take_a_broker_that_is_away_for_the_end() {
     (0..BACKLOG).for_each(|id| send(1, id));
     send(0, BACKLOG);
     assert_eq!(producer.flush().unwrap(), BACKLOG + 1);
-    let worker = Running::worker_with(&scene.config, &["--once"]);
+    let mut worker = Running::worker_with(&scene.config, &["--once"]);
     wait_for(&scene.lake(), COMMITTED, 1);
     for id in BACKLOG + 1..BACKLOG + 11 {
         send(0, id);
@@ -94,6 +94,7 @@ fn a_run_to_the_end_does_not_take_a_broker_that_is_away_for_the_end() {
         std::thread::sleep(Duration::from_millis(50));
     }
     let stopped = StoppedBroker::stop();
+    assert!(worker.is_there(), "there is a backlog yet");
     std::thread::sleep(Duration::from_secs(8));
     drop(stopped);
     assert!(worker.ended().success());

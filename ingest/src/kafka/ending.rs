@@ -4,21 +4,22 @@
 //! came for a while does not show it: the group may be joining, a commit may be slow, a broker away. So after a
 //! second without a record a reader of its own looks whether there are more, and only what it found empty is accounted for.
 //!
-//! Limits: such a look takes at most 10 s; when it does not know by then, it is repeated.
+//! Limits: one partition is looked at at a time; a look goes on until it knows.
 
-use std::ops::Range;
 use std::sync::PoisonError;
-use std::time::Instant;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Duration;
 
 use lake::events;
-use rdkafka::consumer::{BaseConsumer, Consumer};
+use rdkafka::client::ClientContext;
+use rdkafka::consumer::{BaseConsumer, Consumer, ConsumerContext};
 use rdkafka::error::KafkaError;
 use rdkafka::message::Message;
-use rdkafka::{Offset, TopicPartitionList};
+use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 use super::Worker;
-use crate::assignment::{WATERMARK_TIMEOUT, client_config, origin};
-use crate::broker::{Ends, POLL, is_damaged, is_out_of_range, report};
+use crate::assignment::{Context, client_config, origin};
+use crate::broker::{Ends, is_out_of_range, report};
 use crate::{IngestError, WorkerConfig, now_us};
 
 /// After how long without a record it is asked whether there are more.
@@ -27,19 +28,37 @@ const QUIET_MS: i64 = 1_000;
 impl Worker<'_> {
     /// Whether every partition of every feed is read to the end that it had at the start, by whichever worker. Where a
     /// topic ends in transaction markers no record reaches its end: after a while without records they are looked for.
-    pub(super) fn is_at_end(&mut self, ends: &Ends) -> Result<bool, IngestError> {
+    pub(super) fn is_at_end(&mut self, consumer: &BaseConsumer<Context>, ends: &Ends) -> Result<bool, IngestError> {
         let unread = self.unread(ends);
         if unread.is_empty() {
             return Ok(true);
         }
-        if now_us() - self.last_record_us <= QUIET_MS * 1000 {
-            return Ok(false);
+        if self.look.is_none() {
+            if now_us() - self.last_record_us <= QUIET_MS * 1000 {
+                return Ok(false);
+            }
+            // Another worker may have read on.
+            self.table.refresh()?;
+            self.last_record_us = now_us();
         }
-        for (key, end) in &unread {
-            self.take_markers(key, *end)?;
+        let ours = unread.into_iter().find_map(|(key, end)| self.next.get(&key).map(|next| (key.clone(), *next, end)));
+        let last = self.look.take();
+        let Some((key, next, end)) = ours else { return Ok(false) };
+        let look = match last.filter(|look| (&look.key, look.start, look.end) == (&key, next, end)) {
+            Some(look) => look,
+            None => Look::start(self.config, key, next, end)?,
+        };
+        match look.found() {
+            Found::NotYet => self.look = Some(look),
+            // It will come to this worker too.
+            Found::Record => {}
+            Found::NoRecord => {
+                self.take_markers(&look.key, end);
+                return Ok(self.unread(ends).is_empty());
+            }
+            Found::Gone => self.start_anew(consumer)?,
         }
-        self.last_record_us = now_us();
-        Ok(self.unread(ends).is_empty())
+        Ok(false)
     }
 
     /// The partitions that nobody has read to their ends, with these. What is stopped is not read.
@@ -52,17 +71,13 @@ impl Worker<'_> {
         ends.iter().filter(|(key, end)| !is_read(key, **end)).map(|(key, end)| (key.clone(), *end)).collect()
     }
 
-    /// Accounts for the offsets up to an end where they hold transaction markers or records of aborted transactions only. (With
-    /// `read_committed` an end is that of the last decided transaction.) Another reader says so: that nothing came for a
-    /// while has many reasons.
-    fn take_markers(&mut self, key: &(String, i32), end: i64) -> Result<(), IngestError> {
-        let Some(next) = self.next.get_mut(key) else { return Ok(()) };
-        let Some(feed) = self.config.feeds.iter().find(|f| f.topic == key.0) else { return Ok(()) };
-        if holds_no_record(self.config, key, *next..end)? {
-            self.batch.skip_to(&origin(self.config, feed, key.1), *next - 1, end - 1);
-            *next = end;
-        }
-        Ok(())
+    /// Accounts for the offsets up to an end, which hold transaction markers or records of aborted transactions only. (With
+    /// `read_committed` an end is that of the last decided transaction.)
+    fn take_markers(&mut self, key: &(String, i32), end: i64) {
+        let Some(next) = self.next.get_mut(key) else { return };
+        let Some(feed) = self.config.feeds.iter().find(|f| f.topic == key.0) else { return };
+        self.batch.skip_to(&origin(self.config, feed, key.1), *next - 1, end - 1);
+        *next = end;
     }
 
     fn recorded(&self, (topic, partition): &(String, i32)) -> Option<i64> {
@@ -71,23 +86,59 @@ impl Worker<'_> {
     }
 }
 
-/// Whether a partition has no record at these offsets, below its end: a reader of its own looks, whose only partition it is, so that
-/// what it hears of an end is of this one. When that takes too long the answer is no.
-fn holds_no_record(config: &WorkerConfig, (topic, partition): &(String, i32), offsets: Range<i64>) -> Result<bool, IngestError> {
-    let failed = |source| IngestError::Kafka { action: "look for records before the end", source };
-    let reader: BaseConsumer = client_config(config).create().map_err(failed)?;
-    let mut list = TopicPartitionList::new();
-    list.add_partition_offset(topic, *partition, Offset::Offset(offsets.start)).map_err(failed)?;
-    reader.assign(&list).map_err(failed)?;
-    let until = Instant::now() + WATERMARK_TIMEOUT;
-    while Instant::now() < until {
-        match reader.poll(POLL) {
-            Some(Ok(message)) => return Ok(message.offset() >= offsets.end),
-            Some(Err(KafkaError::PartitionEOF(_))) => return Ok(true),
-            Some(Err(error)) if is_out_of_range(&error) || is_damaged(&error) => return Ok(false),
-            Some(Err(error)) => report(&error),
-            None => {}
-        }
+/// A reader that looks whether a partition has a record at these offsets, below `end`. What it hears of an end is of this partition, and
+/// says where: a replica that lags behind, or that just became the leader, may say that it ends before.
+pub(super) struct Look {
+    key: (String, i32),
+    start: i64,
+    end: i64,
+    reader: BaseConsumer<EndSeen>,
+}
+
+enum Found {
+    NotYet,
+    Record,
+    NoRecord,
+    /// The first of the offsets is not there any more.
+    Gone,
+}
+
+/// The offset of the last end that a reader was told of.
+struct EndSeen(AtomicI64);
+
+impl ClientContext for EndSeen {
+    fn stats(&self, statistics: Statistics) {
+        let partitions = statistics.topics.values().flat_map(|topic| topic.partitions.values());
+        let end = partitions.map(|partition| partition.eof_offset).max();
+        self.0.store(end.unwrap_or(-1), Ordering::Relaxed);
     }
-    Ok(false)
+}
+
+impl ConsumerContext for EndSeen {}
+
+impl Look {
+    fn start(config: &WorkerConfig, key: (String, i32), start: i64, end: i64) -> Result<Self, IngestError> {
+        let failed = |source| IngestError::Kafka { action: "look for records before the end", source };
+        let mut client = client_config(config);
+        // It waits for nothing, asks the leader, and is told every tenth of a second where it stands.
+        client.set("fetch.wait.max.ms", "100").set("fetch.min.bytes", "1").set("client.rack", "").set("statistics.interval.ms", "100");
+        let reader: BaseConsumer<EndSeen> = client.create_with_context(EndSeen(AtomicI64::new(-1))).map_err(failed)?;
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(&key.0, key.1, Offset::Offset(start)).map_err(failed)?;
+        reader.assign(&list).map_err(failed)?;
+        Ok(Self { key, start, end, reader })
+    }
+
+    fn found(&self) -> Found {
+        while let Some(polled) = self.reader.poll(Duration::ZERO) {
+            match polled {
+                Ok(message) if message.offset() < self.end => return Found::Record,
+                Ok(_) => return Found::NoRecord,
+                Err(error) if is_out_of_range(&error) => return Found::Gone,
+                Err(KafkaError::PartitionEOF(_)) => {}
+                Err(error) => report(&error),
+            }
+        }
+        if self.reader.context().0.load(Ordering::Relaxed) >= self.end { Found::NoRecord } else { Found::NotYet }
+    }
 }
