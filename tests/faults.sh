@@ -37,4 +37,8 @@ other=${XDG_CACHE_HOME:-$HOME/.cache}/vialog/vialog-next
 mkdir -p "$(dirname "$other")"
 tests/peers/next_version.sh "$other"
 VIALOG_TEST_OTHER_BINARY=$other cargo test --workspace --test it -- --nocapture two_versions
-[ -z "${VIALOG_TEST_LONG:-}" ] || cargo run --release -p lake --example commit_cost
+if [ -n "${VIALOG_TEST_LONG:-}" ]; then
+  # Of the whole workspace, so that what the benchmarks have built is used.
+  cargo build --release --workspace --example commit_cost
+  "$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release/examples/commit_cost"
+fi
