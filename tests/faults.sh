@@ -1,10 +1,10 @@
 #!/usr/bin/env bash
-# The tests of faults that need a real Apache Kafka, or a binary of another version. Starts Kafka if none answers.
+# The tests of faults that need a real Apache Kafka, a real S3-compatible store, or a binary of another version. Starts
+# Kafka and the store if none answers; without Go, which builds the store, lakes in a bucket are skipped.
 #
 #   tests/faults.sh                      what the gate runs
-#   VIALOG_TEST_LONG=1 tests/faults.sh   every test of faults, the long ones too (a broker that is gone for a minute), lakes
-#                                        in a bucket where Go is there to build a store, and what a commit costs as
-#                                        commits grow to 10,000; this is `./dev faults`
+#   VIALOG_TEST_LONG=1 tests/faults.sh   every test of faults, the long ones too (a broker that is gone for a minute);
+#                                        `./dev faults` runs this
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.."
 export KAFKA_PORT=${KAFKA_PORT:-29092}
@@ -14,20 +14,15 @@ bucket=0
 trap '[ $started = 0 ] || tests/peers/kafka.sh down || true; [ $bucket = 0 ] || tests/peers/s3.sh down || true' EXIT
 (exec 3<>"/dev/tcp/127.0.0.1/$KAFKA_PORT") 2>/dev/null || { started=1; tests/peers/kafka.sh up; }
 cargo build --workspace
-filters=(real_kafka)
-if [ -n "${VIALOG_TEST_LONG:-}" ]; then
-  filters+=(faults checker exactly_once hostile)
-  if command -v go >/dev/null; then
-    filters+=(bucket)
-    (exec 3<>"/dev/tcp/127.0.0.1/${S3_PORT:-29000}") 2>/dev/null || bucket=1
-    # In two steps: that `up` fails must not be passed over.
-    store=$(tests/peers/s3.sh up)
-    set -a
-    eval "$store"
-    set +a
-  else
-    echo "SKIP lakes in a bucket: Go is not installed, which builds the store"
-  fi
+filters=(real_kafka bucket)
+[ -z "${VIALOG_TEST_LONG:-}" ] || filters+=(faults checker exactly_once hostile)
+if command -v go >/dev/null; then
+  (exec 3<>"/dev/tcp/127.0.0.1/${S3_PORT:-29000}") 2>/dev/null || bucket=1
+  # In two steps: that `up` fails must not be passed over.
+  store=$(tests/peers/s3.sh up)
+  set -a
+  eval "$store"
+  set +a
 fi
 # One at a time: some of them stop the broker.
 cargo test --workspace --test it -- --nocapture --test-threads=1 "${filters[@]}"
@@ -37,8 +32,3 @@ other=${XDG_CACHE_HOME:-$HOME/.cache}/vialog/vialog-next
 mkdir -p "$(dirname "$other")"
 tests/peers/next_version.sh "$other"
 VIALOG_TEST_OTHER_BINARY=$other cargo test --workspace --test it -- --nocapture two_versions
-if [ -n "${VIALOG_TEST_LONG:-}" ]; then
-  # Of the whole workspace, so that what the benchmarks have built is used.
-  cargo build --release --workspace --example commit_cost
-  "$(cargo metadata --format-version 1 --no-deps | sed -n 's/.*"target_directory":"\([^"]*\)".*/\1/p')/release/examples/commit_cost"
-fi

@@ -59,7 +59,7 @@ pub fn run(lake: &Lake, config: &WorkerConfig, stop: &AtomicBool) -> Result<Summ
         batch_since_us: now_us(),
         next: BTreeMap::new(),
         done: Run::default(),
-        last_record_us: now_us(),
+        quiet_since_us: now_us(),
         look: None,
         reading: None,
     };
@@ -125,7 +125,8 @@ struct Worker<'a> {
     /// Next offset of each partition that is assigned.
     next: BTreeMap<(String, i32), i64>,
     done: Run,
-    last_record_us: i64,
+    /// When a record came last, or with `once` it was asked last whether there are more.
+    quiet_since_us: i64,
     /// With `once`: whether there are more records where none came.
     look: Option<ending::Look>,
     /// Of the last record.
@@ -278,7 +279,7 @@ impl Worker<'_> {
         let rows = reading.decode(self.lake, message, now_us);
         self.batch.push(&reading.origin, *next - 1, message.offset(), rows)?;
         *next = message.offset() + 1;
-        self.last_record_us = now_us;
+        self.quiet_since_us = now_us;
         Ok(())
     }
 

@@ -107,7 +107,7 @@ struct Kept {
 }
 
 /// What has to be looked at closely: mostly nothing.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Suspects<'i> {
     /// Ids that may have been there before, or stand twice among those that were asked about.
     pub(crate) ids: BTreeSet<&'i str>,

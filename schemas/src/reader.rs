@@ -57,18 +57,12 @@ impl<'a> Reader<'a> {
     fn find(&self, path: &str) -> Option<&'a Json<'a>> {
         let Some(dot) = path.bytes().rposition(|b| b == b'.') else { return self.json.step(path) };
         let (parent, mut last) = (&path[..dot], self.last.borrow_mut());
-        let container = match &mut *last {
-            Some(last) => {
-                if last.path != parent {
-                    last.path.clear();
-                    last.path.push_str(parent);
-                    last.found = self.json.at(parent);
-                }
-                last.found
-            }
-            None => last.insert(Container { path: parent.to_owned(), found: self.json.at(parent) }).found,
-        };
-        container?.step(&path[dot + 1..])
+        let last = last.get_or_insert_with(|| Container { path: parent.to_owned(), found: self.json.at(parent) });
+        if last.path != parent {
+            parent.clone_into(&mut last.path);
+            last.found = self.json.at(parent);
+        }
+        last.found?.step(&path[dot + 1..])
     }
 
     /// The value at a path; counts as mapped.

@@ -30,11 +30,11 @@ open(sys.argv[1], "a").write(f"{resource.getrusage(resource.RUSAGE_CHILDREN).ru_
 P
   echo $((($(date +%s%N) - start) / 1000000)) >>"$ms"
 }
+adapter_of() { [ "$1" = tiny ] && echo toolhive || echo "$1"; }
 printf '%-9s %8s %8s %10s %8s %11s %9s   %s\n' shape records "MB/s" events/s "÷ floor" "stored÷raw" "peak MiB" "spread ms (ours; floor)"
 declare -A topics
 for shape in okta cerbos toolhive tiny; do
-  adapter=$shape
-  [ $shape = tiny ] && adapter=toolhive
+  adapter=$(adapter_of $shape)
   topic=bench.$shape.$(date +%s%N)
   topics[$shape]=$topic
   tests/peers/kafka.sh create "$topic" 1
@@ -62,19 +62,18 @@ T
     -v spread="$(sort -n "$work/ours.txt" | tr '\n' ' '); $(sort -n "$work/floor.txt" | tr '\n' ' ')" 'BEGIN {
       printf "%-9s %8d %8.1f %10.0f %8.2f %10.1f%% %9d   %s\n", shape, n, raw/1e3/ours, n*1000/ours, floor/ours, 100*stored/raw, peak/1024, spread
       split(bars, bar, " ")
-      met = missed = ""
-      if (floor/ours >= bar[1]) met = met " floor"; else missed = missed " floor"
-      if (shape == "okta") { if (raw/1e3/ours >= bar[2]) met = met " speed"; else missed = missed " speed" }
-      if (100*stored/raw <= bar[3]) met = met " stored"; else missed = missed " stored"
-      if (peak/1024 <= bar[4]) met = met " memory"; else missed = missed " memory"
-      printf "%-9s bars met:%s; missed:%s\n", "", met, missed == "" ? " none" : missed }'
+      tell("floor", floor/ours >= bar[1])
+      if (shape == "okta") tell("speed", raw/1e3/ours >= bar[2])
+      tell("stored", 100*stored/raw <= bar[3])
+      tell("memory", peak/1024 <= bar[4])
+      printf "%-9s bars met:%s; missed:%s\n", "", said[1], said[0] == "" ? " none" : said[0] }
+    function tell(bar, is_met) { said[is_met] = said[is_met] " " bar }'
 done
 
 echo
 echo "where the time goes: each stage on its own; drain is reading from Kafka alone"
 for shape in okta cerbos toolhive tiny; do
-  adapter=$shape
-  [ $shape = tiny ] && adapter=toolhive
+  adapter=$(adapter_of $shape)
   "$bench" write $shape "$records" >"$work/$shape.jsonl"
   rm -f "$work/drain.txt"
   for run in $(seq "$runs"); do timed "$work/drain.txt" /dev/null "$bench" drain "$brokers" "${topics[$shape]}"; done

@@ -48,9 +48,14 @@ pub(crate) fn import_calls(lake: &Path, instance: &str, ids: Range<u64>) {
 
 /// Sends one call to the partition that its number chooses.
 fn send(producer: &Producer, topic: &str, partitions: i32, id: u64) {
+    send_to(producer, topic, i32::try_from(id % u64::try_from(partitions).unwrap()).unwrap(), id);
+}
+
+/// Sends one call to this partition.
+pub(crate) fn send_to(producer: &Producer, topic: &str, partition: i32, id: u64) {
     let payload = tool_call(id);
-    let partition = Some(i32::try_from(id % u64::try_from(partitions).unwrap()).unwrap());
-    producer.send(&Outgoing { topic, partition, payload: Some(payload.as_bytes()), ..Outgoing::default() }).unwrap();
+    let record = Outgoing { topic, partition: Some(partition), payload: Some(payload.as_bytes()), ..Outgoing::default() };
+    producer.send(&record).unwrap();
 }
 
 /// A producer that loses and doubles nothing, whatever the broker does.

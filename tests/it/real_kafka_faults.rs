@@ -7,9 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 use std::time::Duration;
 
-use ingest::produce::Outgoing;
-
-use crate::calls::{self, COMMITTED, tool_call};
+use crate::calls::{self, COMMITTED};
 use crate::checker::{Expected, check};
 use crate::commit_faults::{POINTS, at_once};
 use crate::exactly_once::random_below;
@@ -78,11 +76,7 @@ fn a_run_to_the_end_does_not_take_a_broker_that_is_away_for_the_end() {
     const BACKLOG: u64 = 100_000;
     let Some(scene) = Scene::new("a_run_to_the_end_does_not_take_a_broker_that_is_away_for_the_end", 2) else { return };
     let producer = calls::producer(&scene.brokers);
-    let send = |partition: i32, id: u64| {
-        let payload = tool_call(id);
-        let call = Outgoing { topic: &scene.topic, partition: Some(partition), payload: Some(payload.as_bytes()), ..Outgoing::default() };
-        producer.send(&call).unwrap();
-    };
+    let send = |partition: i32, id: u64| calls::send_to(&producer, &scene.topic, partition, id);
     (0..BACKLOG).for_each(|id| send(1, id));
     send(0, BACKLOG);
     assert_eq!(producer.flush().unwrap(), BACKLOG + 1);

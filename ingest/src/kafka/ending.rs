@@ -34,12 +34,12 @@ impl Worker<'_> {
             return Ok(true);
         }
         if self.look.is_none() {
-            if now_us() - self.last_record_us <= QUIET_MS * 1000 {
+            if now_us() - self.quiet_since_us <= QUIET_MS * 1000 {
                 return Ok(false);
             }
             // Another worker may have read on.
             self.table.refresh()?;
-            self.last_record_us = now_us();
+            self.quiet_since_us = now_us();
         }
         let ours = unread.into_iter().find_map(|(key, end)| self.next.get(&key).map(|next| (key.clone(), *next, end)));
         let last = self.look.take();
