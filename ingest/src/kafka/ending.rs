@@ -19,7 +19,7 @@ use rdkafka::{Offset, Statistics, TopicPartitionList};
 
 use super::Worker;
 use crate::assignment::{Context, client_config, origin};
-use crate::broker::{Ends, is_out_of_range, report};
+use crate::broker::{Ends, is_damaged, is_out_of_range, report};
 use crate::{IngestError, WorkerConfig, now_us};
 
 /// After how long without a record it is asked whether there are more.
@@ -135,6 +135,8 @@ impl Look {
                 Ok(message) if message.offset() < self.end => return Found::Record,
                 Ok(_) => return Found::NoRecord,
                 Err(error) if is_out_of_range(&error) => return Found::Gone,
+                // Damaged ones are records too, and the client is behind them now.
+                Err(error) if is_damaged(&error) => return Found::Record,
                 Err(KafkaError::PartitionEOF(_)) => {}
                 Err(error) => report(&error),
             }
